@@ -16,6 +16,7 @@ use super::{doctor, monitor, stats, status};
 use crate::capture::BestMode;
 use crate::config::model::Listen;
 use crate::config::socket::SocketMode;
+use crate::types::netns::Netns;
 
 /// A VRRP daemon for hosts that carry many virtual routers.
 #[derive(Debug, Parser)]
@@ -232,6 +233,9 @@ pub struct RunArgs {
     /// Permissions of the control socket, in octal; goes before `socket_mode` in the configuration.
     #[arg(long, value_name = "MODE")]
     pub socket_mode: Option<SocketMode>,
+    /// Run in this network namespace, by its name or as a path; goes before `netns` in the configuration.
+    #[arg(long, short = 's', alias = "namespace", value_name = "NAME")]
+    pub netns: Option<Netns>,
     /// Keep the process ID in this file while the daemon runs.
     #[arg(short, long, alias = "pid", value_name = "FILE")]
     pub pid_file: Option<PathBuf>,

@@ -191,6 +191,9 @@ pub fn describe(config: &Config, out: &mut impl Write) -> io::Result<()> {
 
 /// Writes what counts for the whole daemon.
 fn describe_daemon(config: &Config, out: &mut impl Write) -> io::Result<()> {
+    if let Some(netns) = &config.netns {
+        writeln!(out, "in the network namespace {netns}\n")?;
+    }
     if let Some(metrics) = &config.metrics {
         writeln!(out, "metrics at {metrics}\n")?;
     }

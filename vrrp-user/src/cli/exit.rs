@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use crate::config::LoadError;
 use crate::control::client;
 use crate::driver;
-use crate::io::bpf;
+use crate::io::{bpf, netns};
 
 /// Why the daemon ended. [`clap`] ends with 2 when the arguments are wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +86,7 @@ impl From<&driver::Error> for Exit {
             driver::Error::Descriptors(_)
             | driver::Error::Netlink(_)
             | driver::Error::NetlinkClosed
+            | driver::Error::Netns(_)
             | driver::Error::Stale(_)
             | driver::Error::Panicked
             | driver::Error::Os { .. } => Self::Failed,
@@ -118,6 +119,12 @@ pub fn of_status(error: &super::Error) -> u8 {
 pub fn of(error: &anyhow::Error) -> Exit {
     if let Some(error) = error.downcast_ref::<driver::Error>() {
         error.into()
+    } else if let Some(error) = error.downcast_ref::<netns::Error>() {
+        match error {
+            netns::Error::Denied { .. } => Exit::NoPermission,
+            netns::Error::Missing(_) | netns::Error::Other(_) => Exit::Config,
+            netns::Error::Io { source, .. } => by_kind(source),
+        }
     } else if error.is::<LoadError>() {
         Exit::Config
     } else {
@@ -128,6 +135,7 @@ pub fn of(error: &anyhow::Error) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::netns::Netns;
 
     #[test]
     fn what_is_missing_is_told_apart() {
@@ -139,6 +147,9 @@ mod tests {
         let absent = io::Error::from_raw_os_error(libc::ENODEV);
         assert_eq!(exit(bpf::Error::MountBpffs(absent).into()), Exit::Unavailable);
         assert_eq!(of(&LoadError::Invalid { diagnostics: Vec::new() }.into()), Exit::Config);
+        let netns: Netns = "red".parse().unwrap();
+        assert_eq!(of(&netns::Error::Missing(netns.clone()).into()), Exit::Config);
+        assert_eq!(of(&netns::Error::Denied { netns }.into()), Exit::NoPermission);
         assert_eq!(of(&anyhow::anyhow!("else")), Exit::Failed);
     }
 

@@ -8,19 +8,21 @@ use anyhow::Context;
 use clap::Parser;
 
 use super::args::{Cli, Command, RunArgs};
-use super::doctor::Severity;
+use super::doctor::Severity as Worst;
 use super::exit::{self, Exit};
 use super::{
     check, cleanup, convert, doctor, events, manual, monitor, reload, service_user, stats, status,
     top, upgrade,
 };
 use crate::api::Request;
+use crate::config::diagnostic::Severity;
 use crate::control::client;
 use crate::driver::signals;
 use crate::io::bpf::{self, Without};
-use crate::io::{descriptors, handover, logger, memory, netlink};
+use crate::io::{descriptors, handover, logger, memory, netlink, netns};
 use crate::types::build;
 use crate::types::instance::Instance;
+use crate::types::netns::Netns;
 use crate::{config, driver, printable};
 
 /// Does what the arguments say.
@@ -106,7 +108,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Preflight { config, config_id, instance, running, memory } => {
             let config_id = config_id.config_id;
-            let options = config::Options { config_id, instance, mtu: None, running };
+            let options = config::Options { config_id, instance, running, ..Default::default() };
             let settings = driver::reload::Settings { options, ..Default::default() };
             let usable = driver::reload::preflight::child(&config, &settings, memory, &mut out)?;
             return Ok(if usable { ExitCode::SUCCESS } else { ExitCode::FAILURE });
@@ -170,6 +172,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
                 config_id: config_id.config_id,
                 instance: Some(instance.instance.name().to_owned()),
                 mtu: Some(netlink::mtu),
+                enter: Some(enter),
                 running: None,
             };
             let checked_as = service_user::assume(&instance.instance, as_user.as_user.as_deref())?;
@@ -186,9 +189,9 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Doctor(options) => {
             return Ok(match doctor::doctor(&options, without()?, &mut out)? {
-                Severity::Fine | Severity::Skipped => ExitCode::SUCCESS,
-                Severity::Warning => ExitCode::from(1),
-                Severity::Broken => ExitCode::from(2),
+                Worst::Fine | Worst::Skipped => ExitCode::SUCCESS,
+                Worst::Warning => ExitCode::from(1),
+                Worst::Broken => ExitCode::from(2),
             });
         }
     }
@@ -210,6 +213,19 @@ fn without() -> Result<Without, bpf::UnknownFeature> {
         );
     }
     Ok(without)
+}
+
+/// Goes to the network namespace that a configuration names. That this is not permitted says nothing against the file.
+fn enter(netns: &Netns) -> Result<(), (Severity, String)> {
+    netns::enter(netns).map(drop).map_err(|error| {
+        let severity = match error {
+            netns::Error::Denied { .. } => Severity::Warning,
+            netns::Error::Missing(_) | netns::Error::Other(_) | netns::Error::Io { .. } => {
+                Severity::Error
+            }
+        };
+        (severity, bpf::chain(&error))
+    })
 }
 
 fn run_daemon(run: RunArgs) -> anyhow::Result<ExitCode> {
@@ -239,19 +255,32 @@ fn run_daemon(run: RunArgs) -> anyhow::Result<ExitCode> {
     } else {
         bpf::begin(run.bpffs.bpffs.as_deref(), &instance);
     }
+    if let Some(netns) = &run.netns {
+        netns::enter(netns)?;
+    }
     let named = config::Options {
         instance: Some(instance.name().to_owned()),
         config_id: run.config_id,
         // In TOML, that one router has too many addresses is no reason not to start the others.
         mtu: (!config::is_toml(&run.config)).then_some(netlink::mtu),
+        enter: run.netns.is_none().then_some(enter),
         running: None,
     };
     let loaded = memory::apart(|| config::load(&run.config, &named))?;
     config::log(&run.config, &loaded.diagnostics);
     let mut config = loaded.config;
+    let follows = run.netns.is_none().then(|| config.netns.clone());
+    // The file was read in a thread of its own.
+    if let Some(Some(netns)) = &follows {
+        netns::enter(netns)?;
+    }
+    if let Some(netns) = run.netns.as_ref().or(config.netns.as_ref()) {
+        log::info!("in the network namespace {netns}");
+    }
     let again = driver::reload::Settings {
         options: named,
         metrics: run.metrics,
+        netns: follows,
         socket_mode: run.socket_mode,
         socket_group: run.socket_group,
         capture: run.capture,

@@ -28,7 +28,8 @@ use super::common::BpffsArg;
 use crate::control::client;
 use crate::io::bpf;
 use crate::io::capture::{self, Capture};
-use crate::io::timer;
+use crate::io::reader::pinned_control;
+use crate::io::{netns, timer};
 use crate::printable;
 use crate::types::instance::Instance;
 use crate::wire::dissect::{Content, Packet};
@@ -82,6 +83,11 @@ pub struct Options {
 
 /// Shows packets until a signal comes, or as many as were asked for.
 pub fn monitor(options: Options, out: &mut impl Write) -> Result<(), Error> {
+    if let Ok(bpffs) = bpf::find_bpffs(options.bpffs.bpffs.as_deref()) {
+        let daemon = pinned_control(&options.instance.pins(&bpffs));
+        // Who may not go there sees what is here, and is told.
+        let _ = netns::enter_by_number(daemon.namespace);
+    }
     let capture = Capture::open(options.interface.as_deref())?;
     let file = match &options.write {
         None => None,

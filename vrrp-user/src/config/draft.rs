@@ -12,6 +12,7 @@ use super::socket::SocketAccess;
 use crate::capture::CaptureMode;
 use crate::engine::time::Nanos;
 use crate::engine::types::GarpPolicy;
+use crate::types::netns::Netns;
 
 /// A value that is not there, or cannot be used, leaves what there is.
 pub(super) fn set<T>(target: &mut T, value: Option<T>) {
@@ -35,6 +36,8 @@ pub(super) struct Drafts {
     pub(super) scheduling: Option<Scheduling>,
     /// Where metrics are served.
     pub(super) metrics: Option<Listen>,
+    /// The network namespace that the daemon runs in.
+    pub(super) netns: Option<Located<Netns>>,
     /// Who may use the control socket.
     pub(super) control: SocketAccess,
     /// What counts for all scripts and fifos.

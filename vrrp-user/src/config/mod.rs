@@ -9,8 +9,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use diagnostic::{Diagnostic, Severity};
+use draft::Drafts;
 use model::Config;
 use report::Report;
+
+use crate::types::netns::Netns;
 
 pub use log::log;
 pub use source::STDIN;
@@ -38,6 +41,9 @@ mod toml;
 pub(crate) mod tree;
 mod validate;
 
+/// Goes to a network namespace, or says why not, and how bad that is.
+pub type Enter = fn(&Netns) -> Result<(), (Severity, String)>;
+
 /// What a configuration may ask about its surroundings.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -49,6 +55,9 @@ pub struct Options {
     /// Finds out the MTU of an interface, bytes, if there is one of that name. Without, addresses are advertised as if
     /// there were room for all.
     pub mtu: Option<fn(&str) -> Option<u32>>,
+    /// Takes this thread to the network namespace that the file names, before it is asked for MTUs. Without, it stays where it
+    /// is.
+    pub enter: Option<Enter>,
     /// How many virtual routers run already, where a running daemon reads its configuration again; `None` at a start.
     pub running: Option<usize>,
 }
@@ -123,7 +132,8 @@ pub fn load(path: &Path, options: &Options) -> Result<Loaded, LoadError> {
         (drafts, &validate::KEEPALIVED)
     };
     let idle = drafts.idle;
-    let config = validate::validate(drafts, format, options.mtu, &mut report);
+    let mtu = if entered(&drafts, options, &mut report) { options.mtu } else { None };
+    let config = validate::validate(drafts, format, mtu, &mut report);
     if config.routers.is_empty() && !idle && !report.has_errors() {
         // It may be what is left of one that could not be written.
         let start = report.file(&path.display().to_string()).line(1);
@@ -134,6 +144,13 @@ pub fn load(path: &Path, options: &Options) -> Result<Loaded, LoadError> {
         return Err(LoadError::Invalid { diagnostics });
     }
     Ok(Loaded { config, diagnostics })
+}
+
+/// Whether this thread is in the network namespace that the file names.
+fn entered(drafts: &Drafts, options: &Options, report: &mut Report) -> bool {
+    let (Some(netns), Some(enter)) = (&drafts.netns, options.enter) else { return true };
+    let entered = enter(&netns.value);
+    entered.map_err(|(severity, why)| report.push(severity, netns.at, why, "")).is_ok()
 }
 
 /// A configuration in the TOML format, from memory.

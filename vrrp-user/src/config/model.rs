@@ -20,6 +20,7 @@ use vrrp_common::virtual_mac;
 use crate::capture;
 use crate::engine::time::{Centisecs, Nanos};
 use crate::engine::types::{AdvertInterval, GarpPolicy, Priority, Version, Vrid};
+use crate::types::netns::Netns;
 
 mod delays;
 mod track;
@@ -46,6 +47,8 @@ pub struct Config {
     pub scheduling: Option<Scheduling>,
     /// Where metrics are served; `None` for nowhere.
     pub metrics: Option<Listen>,
+    /// The network namespace that the daemon runs in; `None` for the one that it is started in.
+    pub netns: Option<Netns>,
     /// Who may use the control socket.
     pub control: SocketAccess,
     /// What counts for all scripts and fifos.

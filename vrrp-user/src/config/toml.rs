@@ -18,6 +18,7 @@ use super::text;
 use crate::engine::time::Nanos;
 use crate::engine::types::GarpPolicy;
 use crate::types::build;
+use crate::types::netns::{InvalidNetns, Netns};
 use template::Variables;
 
 mod control;
@@ -109,7 +110,7 @@ impl<'t, 'i> Table<'t, 'i> {
 }
 
 const ROOT_KEYS: &[&str] = &[
-    "sched", "metrics", "capture", "startup_delay", "delay_after_boot", "garp_interval",
+    "sched", "metrics", "netns", "capture", "startup_delay", "delay_after_boot", "garp_interval",
     "gna_interval", "control", "scripts", "notify", "static", "garp_group", "interface",
     "defaults", "router", "group", "script", "file", "process",
 ];
@@ -182,6 +183,7 @@ impl Reader<'_> {
             text.parse::<Listen>()
                 .map_err(|error| (format!("metrics cannot be served at {text}"), error))
         });
+        let netns = self.string(&root, "netns").and_then(|name| self.netns(&name));
         let notify = self.script_settings(&root);
         let control = self.control(&root);
         let (fixed, fixed_addresses) = self.fixed(&root);
@@ -197,6 +199,7 @@ impl Reader<'_> {
             processes: self.objects(&root, "process", track::PROCESS_KEYS, Self::process),
             scheduling,
             metrics,
+            netns,
             control,
             notify,
             fixed,
@@ -204,6 +207,14 @@ impl Reader<'_> {
             delays,
             capture,
         }
+    }
+
+    fn netns(&mut self, name: &Located<String>) -> Option<Located<Netns>> {
+        let wrong = |error: InvalidNetns| {
+            let message = format!("{} is no network namespace", name.value);
+            self.report.error(name.at, message, &error.to_string());
+        };
+        name.value.parse().map(|netns| Located::new(netns, name.at)).map_err(wrong).ok()
     }
 
     fn routers(&mut self, root: &Table<'_, '_>) -> Vec<Draft> {

@@ -67,6 +67,7 @@ pub fn config(config: &Config, secrets: Secrets) -> Table {
         processes,
         scheduling,
         metrics,
+        netns,
         control,
         notify,
         fixed,
@@ -91,6 +92,7 @@ pub fn config(config: &Config, secrets: Secrets) -> Table {
     table(json!({
         "sched": scheduling.map(|scheduling| scheduling.to_string()),
         "metrics": metrics.as_ref().map(ToString::to_string),
+        "netns": netns.as_ref().map(ToString::to_string),
         "capture": capture.default.map(CaptureMode::name),
         "startup_delay": delay(startup),
         "delay_after_boot": delay(after_boot),

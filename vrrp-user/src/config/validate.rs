@@ -124,6 +124,7 @@ pub(super) fn validate(
         processes,
         scheduling,
         metrics,
+        netns,
         control,
         notify,
         fixed,
@@ -131,7 +132,9 @@ pub(super) fn validate(
         delays,
         capture,
     } = drafts;
-    let mut config = Config { scheduling, metrics, control, notify, fixed, ..Config::default() };
+    let netns = netns.map(|netns| netns.value);
+    let mut config =
+        Config { scheduling, metrics, netns, control, notify, fixed, ..Config::default() };
     config.fixed.addresses = validator.fixed_addresses(fixed_addresses);
     config.scripts = validator.objects(scripts);
     config.files = validator.objects(files);

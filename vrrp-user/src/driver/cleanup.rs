@@ -14,13 +14,14 @@ use super::stale::{Others, addresses};
 use super::start::{Error, leave, lock, lock_directory};
 use crate::io::bpf;
 use crate::io::netlink::{self, AcceptFilter, MarkedObject, UnicastFilter, fdb, restore_settings};
-use crate::io::reader::Reader;
+use crate::io::netns;
+use crate::io::reader::{Reader, pinned_control};
 use crate::types::instance::{Instance, RUNTIME_DIR};
 use crate::wire::ethernet::Colons;
 
 /// Removes the addresses of an instance, as far as they bear its mark, routes, rules and settings, then its programs from interfaces, and its pins: in
 /// this order, as the programs keep the host from answering for the addresses. Nothing happens beside a daemon that lives.
-/// Errors: [`Error::AlreadyRunning`], [`Error::RuntimeDir`], [`Error::Netlink`], [`Error::Os`].
+/// Errors: [`Error::AlreadyRunning`], [`Error::RuntimeDir`], [`Error::Netns`], [`Error::Netlink`], [`Error::Os`].
 pub fn cleanup(instance: &Instance, bpffs: Option<&Path>) -> Result<Cleaned, Error> {
     let lock = lock(instance)?;
     let pins = bpf::find_bpffs(bpffs).ok().map(|bpffs| instance.pins(&bpffs));
@@ -29,6 +30,10 @@ pub fn cleanup(instance: &Instance, bpffs: Option<&Path>) -> Result<Cleaned, Err
         Some(pins) => Some(lock_directory(pins, instance)??),
         None => None,
     };
+    if let Some(pins) = &pins {
+        // Its addresses are where it was.
+        netns::enter_by_number(pinned_control(pins).namespace)?;
+    }
     let reader = pins.as_deref().and_then(|pins| Reader::open(pins).ok());
     let vips = reader.as_ref().and_then(|reader| reader.vips().ok()).unwrap_or_default();
     let virtual_macs = pins.as_deref().map(bpf::pinned_virtual_macs).unwrap_or_default();

@@ -24,7 +24,7 @@ use crate::io::scripts::{Board, Plan, Scripts};
 use crate::io::timer::{self, Timer};
 use crate::io::tx::{Memberships, Tx};
 use crate::io::unicast_filter::UnicastFilter;
-use crate::io::{descriptors, handover, memory, sched, tracked};
+use crate::io::{descriptors, handover, memory, netns, sched, tracked};
 use crate::metrics::{baseline::Baseline, http};
 use crate::types::build;
 use crate::types::instance::Instance;
@@ -104,6 +104,9 @@ pub enum Error {
     /// The kernel side cannot be loaded.
     #[error(transparent)]
     Datapath(#[from] bpf::Error),
+    /// The network namespace of a dead daemon cannot be entered.
+    #[error(transparent)]
+    Netns(#[from] netns::Error),
     /// Netlink does not work.
     #[error(transparent)]
     Netlink(#[from] netlink::Error),
@@ -414,7 +417,7 @@ impl Driver {
         let adopted = predecessor.as_ref().map(|predecessor| predecessor.started);
         datapath.write_control(&Control {
             adopted_ns: adopted.map_or(0, |_| started.0),
-            namespace: bpf::namespace(),
+            namespace: netns::number(),
             object: bpf::OBJECT_DIGEST,
             source_key: datapath.source_key(),
             abi_version: build::abi_version(),

@@ -35,7 +35,7 @@ use vrrp_common::maps::{
     SOURCE_KEY, Slot, TtlRange, VIPS4, VIPS6, VIRTUAL_MAC_SET, VIRTUAL_MACS,
 };
 
-pub use self::adoption::{namespace, other_owner, pin_facts};
+pub use self::adoption::{other_owner, pin_facts};
 use self::attach::Attached;
 use self::error::brief;
 pub(super) use self::error::errno;

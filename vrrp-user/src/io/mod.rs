@@ -14,6 +14,7 @@ pub mod memory;
 mod mmap_array;
 pub mod neighbour;
 pub mod netlink;
+pub mod netns;
 pub mod packet_socket;
 pub mod raw;
 pub mod reader;

@@ -4,6 +4,7 @@ pub mod advert;
 pub mod build;
 pub mod id;
 pub mod instance;
+pub mod netns;
 pub mod planted;
 pub mod state;
 pub mod time;

@@ -43,7 +43,7 @@ const ONE_PROCESS: &str = "there is one process; --pid-file names its file";
 const CORE: &str = "write LimitCORE= into the unit";
 const SNMP: &str = "there is no SNMP; --metrics serves the counters to Prometheus";
 
-/// keepalived 2.2.7's options (keepalived(8)) besides `-f`, `-p` and `--config-id`, which mean the same here, and
+/// keepalived 2.2.7's options (keepalived(8)) besides `-f`, `-p`, `-s` and `--config-id`, which mean the same here, and
 /// `-i` and `-c`, which do not.
 pub const FLAGS: &[Flag] = &[
     flag('P', "vrrp", AsEver),
@@ -69,14 +69,6 @@ pub const FLAGS: &[Flag] = &[
     flag('x', "snmp", Ignored(SNMP)),
     value('A', "snmp-agent-socket", Ignored(SNMP)),
     flag('C', "check", Refused("there is no health checker; leave it to keepalived")),
-    value(
-        's',
-        "namespace",
-        Refused(
-            "write `ip netns exec NAME vrrp-user run ...`, or NetworkNamespacePath=/run/netns/NAME into \
-             the unit",
-        ),
-    ),
     flag('t', "config-test", Refused("write `vrrp-user check FILE`")),
 ];
 
@@ -151,6 +143,7 @@ mod tests {
         ] {
             let run = run(args);
             assert_eq!(run.keepalived.refusal(), None);
+            assert_eq!(run.netns, None);
             assert_eq!(run.pid_file.is_some(), args.len() > 1);
             let warnings: Vec<_> = run.keepalived.warnings().collect();
             assert_eq!(
@@ -161,9 +154,14 @@ mod tests {
     }
 
     #[test]
+    fn a_network_namespace_has_the_same_option() {
+        for args in [["-s", "red"], ["--namespace", "red"], ["--netns", "red"]] {
+            assert_eq!(run(&args).netns, Some("red".parse().unwrap()));
+        }
+    }
+
+    #[test]
     fn what_would_be_another_program_is_refused() {
-        let text = run(&["-s", "red"]).keepalived.refusal().unwrap();
-        assert!(text.contains("ip netns exec"), "{text}");
         assert!(run(&["-C"]).keepalived.refusal().unwrap().contains("health checker"));
         assert!(run(&["-t"]).keepalived.refusal().unwrap().contains("vrrp-user check"));
     }

@@ -27,9 +27,11 @@ use crate::config::model::{Config, RouterConfig};
 use crate::control::client;
 use crate::io::bpf::{self, Feature, Trial, Without};
 use crate::io::netlink::AcceptFilter;
+use crate::io::netns;
 use crate::io::reader::Reader;
 use crate::printable;
 use crate::types::instance::Instance;
+use crate::types::netns::Netns;
 use crate::types::time::Nanos;
 
 /// Version of the JSON.
@@ -182,6 +184,7 @@ fn examine(options: &Options, without: Without) -> Vec<Finding> {
     let status = client::status(instance).map_err(|error| error.to_string());
     let (finding, loaded) = configuration::examine(options, status.as_ref());
     let mut findings = vec![daemon(instance, status.as_ref()), finding];
+    findings.extend(netns(status.as_ref().ok(), loaded.as_ref()));
     let kernel = Kernel::of(without);
     findings.extend(host::examine(bpffs, status.as_ref().ok(), &kernel));
     findings.push(stale::examine(instance));
@@ -201,6 +204,26 @@ fn examine(options: &Options, without: Without) -> Vec<Finding> {
         )),
     }
     findings
+}
+
+/// Goes to the network namespace of the daemon, or to that of the configuration: interfaces, addresses and settings are those
+/// that are seen from there.
+fn netns(status: Option<&Status>, config: Option<&Config>) -> Option<Finding> {
+    let check = "network namespace";
+    let named = config.and_then(|config| config.netns.clone());
+    let of_daemon = status.map(|status| Netns::of_process(status.pid));
+    match netns::enter(&of_daemon.or_else(|| named.clone())?) {
+        Ok(entered) => {
+            let name =
+                named.map_or_else(|| "that of the daemon".to_owned(), |netns| netns.to_string());
+            entered.then(|| Finding::fine(check, name))
+        }
+        Err(error @ netns::Error::Denied { .. }) => {
+            let text = "the daemon's is another one, and what follows is about this one";
+            Some(Finding::warning(check, text).hint(error.to_string()))
+        }
+        Err(error) => Some(Finding::broken(check, bpf::chain(&error))),
+    }
 }
 
 fn daemon(instance: &Instance, status: Result<&Status, &String>) -> Finding {

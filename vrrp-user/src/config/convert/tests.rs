@@ -435,10 +435,11 @@ fn config() -> impl Strategy<Value = Config> {
     let content = (proptest::collection::vec(track(), 0..3), proptest::option::of(notify()));
     let grouped = proptest::option::weighted(0.3, content);
     let metrics = proptest::option::of(select(vec!["127.0.0.1:1", "[::1]:9", "unix:/run/x"]));
-    let settings = (scheduling, metrics, settings(), delays(), capture());
+    let netns = proptest::option::of(select(vec!["red", "/proc/1/ns/net"]));
+    let settings = (scheduling, metrics, netns, settings(), delays(), capture());
     (proptest::collection::vec(run(), 1..8), settings, objects(), grouped).prop_map(
         |(runs, settings, (script, file, process), grouped)| {
-            let (scheduling, metrics, notify, delays, capture) = settings;
+            let (scheduling, metrics, netns, notify, delays, capture) = settings;
             let routers = runs.into_iter().flat_map(|(router, count)| {
                 (0..count).map(move |n| RouterConfig {
                     name: format!(
@@ -463,6 +464,7 @@ fn config() -> impl Strategy<Value = Config> {
                 groups,
                 scheduling,
                 metrics,
+                netns: netns.map(|netns| netns.parse().unwrap()),
                 notify,
                 scripts: vec![script],
                 files: vec![file],

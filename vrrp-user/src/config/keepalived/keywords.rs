@@ -44,7 +44,6 @@ pub(super) const ROOT: &[Unsupported] = &[
     warning(NO_TRACKING, &["track_group", "bfd_instance"]),
     note("link state comes from netlink alone", &["linkbeat_interfaces", "linkbeat_use_polling"]),
     warning(BALANCER, &["virtual_server", "virtual_server_group", "real_server", "SSL"]),
-    error("start the daemon inside the network namespace and remove this line", &["net_namespace"]),
     note(BALANCER, &["net_namespace_ipvs"]),
     note("no ipset is made", &["namespace_with_ipsets"]),
     note(NO_PROCESS, &["use_pid_dir", "child_wait_time"]),

@@ -20,6 +20,7 @@ use super::source::Grown;
 use super::text;
 use crate::engine::time::Nanos;
 use crate::engine::types::GarpPolicy;
+use crate::types::netns::Netns;
 use crate::wire::family::Family;
 use instance::Instance;
 use keywords::Unsupported;
@@ -147,7 +148,7 @@ impl Entry {
 const ROOT_KEYWORDS: &[&str] = &[
     "global_defs", "vrrp_instance", "static_ipaddress", "static_routes", "static_rules",
     "vrrp_sync_group", "vrrp_script", "track_file", "vrrp_track_file", "vrrp_track_process",
-    "garp_group", "interface_up_down_delays",
+    "garp_group", "interface_up_down_delays", "net_namespace",
 ];
 const GLOBAL_KEYWORDS: &[&str] = &[
     "vrrp_version", "vrrp_strict", "vrrp_garp_master_delay", "vrrp_garp_master_repeat",
@@ -384,7 +385,9 @@ impl Parser<'_> {
             "global_defs" => {
                 self.enter_block(entry);
                 while let Some(inner) = self.block_entry(entry) {
-                    if !self.delay_entry(&inner, &mut drafts.delays) {
+                    if inner.keyword.value == "net_namespace" {
+                        self.net_namespace(&inner, &mut drafts.netns);
+                    } else if !self.delay_entry(&inner, &mut drafts.delays) {
                         self.global_entry(&inner, globals);
                     }
                 }
@@ -412,11 +415,32 @@ impl Parser<'_> {
                 drafts.processes.extend(process);
             }
             "garp_group" => drafts.delays.garp_groups.push(self.garp_group(entry)),
+            "net_namespace" => self.net_namespace(entry, &mut drafts.netns),
             "interface_up_down_delays" => self.up_down_delays(entry, &mut drafts.delays.links),
             _ if self.fixed_entry(entry, &mut globals.routes) => {}
             "}" => self.warning(entry.at(), "there is a `}` too many", ""),
             "{" => self.unexpected_brace(entry.at()),
             _ => self.not_acted_on(entry, keywords::ROOT, ROOT_KEYWORDS),
+        }
+    }
+
+    /// The first one counts, as in keepalived.
+    fn net_namespace(&mut self, entry: &Entry, to: &mut Option<Located<Netns>>) {
+        let Some(name) = self.value(entry) else { return };
+        match name.value.parse::<Netns>() {
+            Ok(netns) => match to {
+                Some(first) if first.value != netns => {
+                    let message = format!("net_namespace is {} already; ignored", first.value);
+                    self.warning(entry.at(), message, "");
+                }
+                Some(_) => {}
+                None => *to = Some(Located::new(netns, name.at)),
+            },
+            // Elsewhere it would take addresses that belong to others.
+            Err(error) => {
+                let message = format!("{} is no network namespace", name.value);
+                self.error(name.at, message, &error.to_string());
+            }
         }
     }
 

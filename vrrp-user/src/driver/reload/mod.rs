@@ -12,6 +12,7 @@ use crate::config::{self, Loaded};
 use crate::core::prepared::{Prepared, Refusal, lines};
 use crate::io::netlink;
 use crate::io::scripts::Plan;
+use crate::types::netns::Netns;
 
 /// How the configuration is read, besides where it is.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +21,9 @@ pub struct Settings {
     pub options: config::Options,
     /// Where metrics are served, when the command line says so: the configuration does not matter then.
     pub metrics: Option<Listen>,
-    /// Likewise, the mode of the control socket.
+    /// The network namespace of the configuration that the daemon was started with; `None` where the command line goes before it.
+    pub netns: Option<Option<Netns>>,
+    /// As with the metrics, the mode of the control socket.
     pub socket_mode: Option<SocketMode>,
     /// Likewise, its group.
     pub socket_group: Option<String>,
@@ -29,6 +32,25 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Nothing that is attached or opened could go with the daemon to another network namespace.
+    /// Errors: that this is another one, and what to do.
+    fn same_netns(&self, config: &Config) -> Result<(), Refusal> {
+        let here = |netns: &Option<Netns>| {
+            netns.as_ref().map_or("the one it was started in".to_owned(), ToString::to_string)
+        };
+        match &self.netns {
+            Some(netns) if *netns != config.netns => {
+                let error = format!(
+                    "the daemon cannot go to another network namespace, from {} to {}: restart it",
+                    here(netns),
+                    here(&config.netns)
+                );
+                Err(Refusal { errors: vec![error], ..Refusal::default() })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Puts what the command line says in the place of what the configuration does.
     pub fn apply(&self, config: &mut Config) {
         if self.metrics.is_some() {
@@ -58,7 +80,8 @@ pub fn read(path: &Path, settings: &Settings) -> Result<(Prepared, Plan), Refusa
 
 /// As [`read`], in this process.
 fn prepare(path: &Path, settings: &Settings) -> Result<(Prepared, Plan), Refusal> {
-    let options = config::Options { mtu: Some(netlink::mtu), ..settings.options.clone() };
+    let options =
+        config::Options { mtu: Some(netlink::mtu), enter: None, ..settings.options.clone() };
     let Loaded { mut config, mut diagnostics } = config::load(path, &options).map_err(|error| {
         let of = |severity| lines(error.diagnostics(), severity);
         let errors = match error.diagnostics() {
@@ -67,6 +90,7 @@ fn prepare(path: &Path, settings: &Settings) -> Result<(Prepared, Plan), Refusal
         };
         Refusal { errors, warnings: of(Severity::Warning) }
     })?;
+    settings.same_netns(&config)?;
     settings.apply(&mut config);
     // This asks for users and looks at files.
     let (plan, more) = Plan::new(&config);

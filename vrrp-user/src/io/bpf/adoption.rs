@@ -23,7 +23,7 @@ use super::error::Error;
 use super::pins::{KEPT, LINK, PINNED, PROGRAM};
 use crate::core::adoption::{PinFacts, PinnedRouter, Predecessor};
 use crate::core::{InterfaceAddr, Sizes};
-use crate::io::timer;
+use crate::io::{netns, timer};
 use crate::types::id::RouterId;
 use crate::types::time::Nanos;
 
@@ -109,12 +109,7 @@ pub fn pin_facts(dir: &Path, control: Control, mut sizes: Sizes) -> Option<PinFa
             unusable = unusable.or(Some(name));
         }
     }
-    Some(PinFacts { other_owner, unusable, control, namespace: namespace(), sizes })
-}
-
-/// The network namespace of this process; 0 where it cannot be told.
-pub fn namespace() -> u64 {
-    fs::metadata("/proc/self/ns/net").map_or(0, |meta| meta.ino())
+    Some(PinFacts { other_owner, unusable, control, namespace: netns::number(), sizes })
 }
 
 impl Datapath {
