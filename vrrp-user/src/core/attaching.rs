@@ -197,6 +197,7 @@ impl Core {
         if again {
             self.attach(iface);
         }
+        self.egress_later(iface);
         let Some(interface) = self.interfaces.get(iface) else { return };
         // Nothing was decided for its routers until now, or something else holds.
         if interface.capture != before || self.unsaid_on(iface) {
@@ -233,7 +234,7 @@ impl Core {
         }
     }
 
-    /// The program that counts what leaves was put back, or left at that.
+    /// The program that counts what leaves was attached, put back, or left at that.
     pub(super) fn egress_mended(&mut self, iface: InterfaceId, hook: Option<Hook>) {
         let Some(interface) = self.interfaces.get_mut(iface) else {
             return self.count(Counter::UnknownInterface);
@@ -242,6 +243,7 @@ impl Core {
             return self.count(Counter::UnexpectedAnswer);
         }
         interface.hooks.egress = hook;
+        self.egress_goes_on();
         if hook.is_none() {
             // No router there can have a virtual MAC address any more.
             self.evaluate_on(iface);

@@ -45,11 +45,11 @@ pub enum Effect {
     Detach { interface: InterfaceId },
     /// An interface is gone: forget what the kernel side holds for it.
     ForgetInterface { interface: InterfaceId },
-    /// The program that counts what leaves was taken away. Answered by [`super::Input::EgressMended`].
+    /// The program that counts what leaves is still to come, or was taken away. Answered by [`super::Input::EgressMended`].
     MendEgress {
         interface: InterfaceId,
         name: String,
-        /// Whether it is attached again.
+        /// Whether it is attached.
         attach: bool,
     },
     /// Accept what is for a router.

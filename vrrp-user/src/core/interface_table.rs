@@ -33,7 +33,7 @@ pub struct Interface {
     pub capture: Capture,
     /// Where our programs should be on it.
     pub hooks: Hooks,
-    /// Whether the program that counts what leaves is being put back.
+    /// Whether the program that counts what leaves is still to come, or to be put back.
     pub mends_egress: bool,
     /// What was tried last, if that went well.
     pub planned: Option<Plan>,

@@ -130,7 +130,7 @@ impl Core {
             Capture::Attached(choice) if choice.mode == CaptureMode::Raw => {
                 ("is captured by a packet socket", "answer for its addresses")
             }
-            Capture::Attached(_) if interface.hooks.egress.is_none() => {
+            Capture::Attached(_) if interface.hooks.egress.is_none() && !interface.mends_egress => {
                 ("has no program of ours for what leaves", "answer ARP for its addresses")
             }
             Capture::Attached(_) | Capture::Detached | Capture::Failed(_) => return None,

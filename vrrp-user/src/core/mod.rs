@@ -28,6 +28,7 @@ mod compact;
 mod debounce;
 mod delays;
 mod effect;
+mod egress;
 mod election;
 mod foreign;
 mod garp_extra_if;
@@ -169,6 +170,8 @@ pub struct Core {
     unicast_macs: BTreeMap<RouterId, BTreeMap<InterfaceId, virtual_mac::UnicastMac>>,
     /// Whether the programs that count what leaves were given up.
     egress_released: bool,
+    /// Those that are still to come.
+    egress: egress::EgressQueue,
     settling: Settling,
     /// Since when a packet socket has lost packets each time that it was asked.
     lost_since: Option<Nanos>,
@@ -275,6 +278,7 @@ impl Core {
                     self.delays.next(),
                     self.settling.next(),
                     self.reloads.next(),
+                    self.egress.next(),
                 ];
                 deadlines.into_iter().flatten().min()
             }
@@ -402,6 +406,7 @@ impl Core {
             self.delays_due(now);
         }
         self.reading_due(now);
+        self.attach_egress();
         if self.tidy_at.is_some_and(|at| at <= now) {
             self.tidy_at = None;
             self.log_limit.forget_few();

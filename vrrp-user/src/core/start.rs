@@ -13,6 +13,7 @@ use super::adoption::{Judgement, Predecessor};
 use super::announcer::Forwarding;
 use super::delays::Delayed;
 use super::effect::{Effect, InfoChange};
+use super::egress::EgressQueue;
 use super::history::History;
 use super::input::Input;
 use super::interface_table::InterfaceTable;
@@ -208,6 +209,7 @@ impl Core {
             attempts: 0,
             unicast_macs: BTreeMap::new(),
             egress_released: false,
+            egress: EgressQueue::default(),
             settling: Settling::default(),
             lost_since: None,
             timers_wait: None,

@@ -207,8 +207,11 @@ impl Host {
                     self.ways.push(*way);
                     self.serial = number;
                     let hook = Hook { iface, at: HookPoint::Xdp, program: 1, serial: number };
-                    let counts = Some(Hook { at: HookPoint::TcxEgress, ..hook });
-                    let hooks = Hooks { ingress: Some(hook), egress: counts, displaced: None };
+                    let counts = Hook { at: HookPoint::TcxEgress, ..hook };
+                    // Beside XDP it comes later.
+                    let is_tc = *way == AttachMethod::Mode(CaptureMode::Tc);
+                    let egress = is_tc.then_some(counts);
+                    let hooks = Hooks { ingress: Some(hook), egress, displaced: None };
                     let result = self.failures.pop_front().map_or(Ok(hooks), Err);
                     Input::Attached { interface: iface, number, result }
                 }
@@ -219,6 +222,11 @@ impl Host {
                         occupant: None,
                     };
                     Input::HooksSeen(look.hooks.iter().map(intact).collect())
+                }
+                Effect::MendEgress { interface: iface, attach, .. } => {
+                    let at = HookPoint::TcxEgress;
+                    let hook = Hook { iface: *iface, at, program: 2, serial: 0 };
+                    Input::EgressMended { interface: *iface, hook: attach.then_some(hook) }
                 }
                 Effect::SetFilter { router, .. } => Input::FilterSet { router: *router },
                 Effect::QueryLastSeen(_) => Input::LastSeenEnd { lost: 0 },
@@ -1091,6 +1099,56 @@ fn a_claim_is_to_an_address_of_the_router_that_it_names() {
     assert_eq!(host.core.last_event(), last, "another router's");
     claim(&mut host, 100);
     assert!(host.core.last_event() > last);
+}
+
+/// The programs for what leaves that were attached so far.
+fn egress_attached(host: &Host) -> usize {
+    let mends = |effect: &&Effect| matches!(effect, Effect::MendEgress { attach: true, .. });
+    host.done.iter().filter(mends).count()
+}
+
+#[test]
+fn programs_for_what_leaves_come_later_and_once() {
+    let mut host = Host::started(&toml(""));
+    host.pass(100);
+    assert_eq!(egress_attached(&host), 1);
+    let on = |host: &Host| host.core.interfaces.get(ETH0).unwrap().hooks.egress.is_some();
+    assert!(on(&host));
+    host.pass(60_000);
+    assert_eq!(egress_attached(&host), 1);
+    // There is one already where the ingress comes along.
+    host.core.interfaces.get_mut(ETH0).unwrap().planned = None;
+    host.core.attach(ETH0);
+    host.go_on();
+    host.pass(100);
+    assert_eq!(egress_attached(&host), 1 + usize::from(!on(&host)));
+}
+
+#[test]
+fn programs_for_what_leaves_wait_for_addresses_but_not_for_ever() {
+    let owner = toml("priority = 255");
+    let mut host = Host::started(&owner);
+    host.pass(1000);
+    assert_eq!((host.state(), egress_attached(&host)), (Some(State::Master), 0));
+    // That is no reason to complain.
+    assert_eq!(host.core.fence_problem(ROUTER), None);
+    host.answer(&Ok(()));
+    host.pass(10);
+    assert_eq!(egress_attached(&host), 1);
+    // Nobody answers.
+    let mut host = Host::started(&owner);
+    host.pass(3000);
+    assert_eq!(egress_attached(&host), 1);
+}
+
+#[test]
+fn no_program_for_what_leaves_comes_to_an_interface_that_is_left() {
+    let mut host = Host::new(&toml("priority = 255"));
+    host.listed(&[]);
+    host.core.interfaces.get_mut(ETH0).unwrap().detached();
+    host.pass(5000);
+    assert_eq!(egress_attached(&host), 0);
+    assert!(!host.core.interfaces.get(ETH0).unwrap().mends_egress);
 }
 
 #[test]

@@ -64,7 +64,8 @@ impl Driver {
             Effect::MendEgress { interface, name, attach } => {
                 self.datapath.mend_egress(interface.ifindex, &name, attach);
                 let hook = self.datapath.hooks(interface.ifindex).egress;
-                self.core.handle(now, Input::EgressMended { interface, hook });
+                // That took its time, too.
+                self.core.handle(timer::now(), Input::EgressMended { interface, hook });
             }
             Effect::SetRouter { router, key, entry } => {
                 let done = self.datapath.set_router(&key, &entry);

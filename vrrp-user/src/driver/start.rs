@@ -252,6 +252,7 @@ fn run_alone(
         });
     }
     driver.core.metrics().into_iter().for_each(http::tidy);
+    driver.close();
     orderly.and(end)
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -40,6 +41,19 @@ impl Driver {
         self.datapath.unpin()?;
         log::info!("stopped");
         Ok(())
+    }
+
+    /// Closes what takes the kernel its time, at once: it waits for RCU with each packet socket (`packet_release`,
+    /// net/packet/af_packet.c) and with each program that is attached.
+    pub(super) fn close(self) {
+        let Self { datapath, tx, raw, unicast_filter, .. } = self;
+        let sockets = (tx, raw, unicast_filter);
+        // Where no thread can be had, this closes them here.
+        let closing = thread::Builder::new().spawn(move || drop(sockets));
+        drop(datapath);
+        if let Ok(closing) = closing {
+            let _ = closing.join();
+        }
     }
 
     /// Tells those who follow the history how it ends: answers until nobody asks, and not for long.

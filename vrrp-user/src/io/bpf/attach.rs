@@ -65,8 +65,9 @@ impl Attachment {
 }
 
 impl Datapath {
-    /// Attaches to an interface in one mode, and the egress program beside it, without which everything but counting works.
-    /// What was attached before goes when that is there. The programs leave with the daemon.
+    /// Attaches to an interface in one mode. What was attached before goes when that is there. The programs leave with the
+    /// daemon. The egress program comes along in the modes of tc and of packet sockets, and beside XDP only if there is one
+    /// already: the rest is for [`Self::mend_egress`].
     /// Errors: why not. What was attached before stays.
     pub fn attach(
         &mut self,
@@ -86,7 +87,14 @@ impl Datapath {
                 log::error!("{ifname}: {}", chain(&error));
             }
         }
-        let egress = self.reattach_egress(ifindex, ifname, egress);
+        let egress = match mode {
+            CaptureMode::Native | CaptureMode::Generic if egress.is_none() => {
+                self.adopt_egress(ifindex, ifname)
+            }
+            CaptureMode::Native | CaptureMode::Generic | CaptureMode::Tc | CaptureMode::Raw => {
+                self.reattach_egress(ifindex, ifname, egress)
+            }
+        };
         self.links.insert(ifindex, Attached { ingress, serial, egress });
         Ok(())
     }
@@ -353,17 +361,17 @@ impl Datapath {
         HookPoint::Filter { egress, priority: FILTER_PRIORITY, handle: self.filter_handle }
     }
 
-    /// Puts the egress program back where somebody else has replaced or detached it, or leaves it at that.
+    /// Attaches the egress program, without which everything but counting and fencing works, or puts it back where somebody
+    /// else has replaced or detached it, or leaves it at that.
     pub fn mend_egress(&mut self, ifindex: u32, ifname: &str, attach: bool) {
-        let Some(link) = self.links.get_mut(&ifindex).and_then(|at| at.egress.take()) else {
-            return;
-        };
+        let Some(attached) = self.links.get_mut(&ifindex) else { return };
+        let link = attached.egress.take();
         let link = if attach {
-            self.reattach_egress(ifindex, ifname, Some(link))
+            self.reattach_egress(ifindex, ifname, link)
         } else {
             self.remove_link(ifindex, &[Direction::Out]);
             // There is another program in it, or none.
-            let _ = self.detach_program(Some(link));
+            let _ = self.detach_program(link);
             None
         };
         if let Some(attached) = self.links.get_mut(&ifindex) {
