@@ -22,6 +22,8 @@ use vrrp_user::wire::family::to_field;
 use super::config::NICS;
 use super::netlink::Kernel;
 
+/// For how long an answer counts that the program is there, and a little more.
+const UNKNOWN: Nanos = Nanos::from_millis(250);
 /// Reports that wait for a daemon that does not read them.
 const ROOM: usize = 256;
 /// Routers of a host, with those that a reload removed.
@@ -105,6 +107,16 @@ pub struct Datapath {
     host: Host,
     /// Where the program is attached, and which attachment that is.
     pub attached: BTreeMap<InterfaceId, Hook>,
+    /// Where a packet socket receives instead, of which no claims are known. What it hears is judged as by the program.
+    raw: BTreeSet<InterfaceId>,
+    /// Where one did for the daemon before, while this one starts.
+    was_raw: BTreeSet<InterfaceId>,
+    /// Where somebody has taken the program away, and since when.
+    lost: BTreeMap<InterfaceId, Nanos>,
+    /// Where it was put back, and when last.
+    restored: BTreeMap<InterfaceId, Nanos>,
+    /// Somebody has stopped the ring buffer.
+    stopped: bool,
     joined: BTreeSet<(InterfaceId, IpAddr)>,
     /// The addresses whose claims are noted, and whose they are.
     held: BTreeMap<InterfaceAddr, RouterId>,
@@ -127,6 +139,11 @@ impl Datapath {
         Self {
             host: Host::new(SLOTS, key),
             attached: BTreeMap::new(),
+            raw: BTreeSet::new(),
+            was_raw: BTreeSet::new(),
+            lost: BTreeMap::new(),
+            restored: BTreeMap::new(),
+            stopped: false,
             joined: BTreeSet::new(),
             held: BTreeMap::new(),
             infos: BTreeMap::new(),
@@ -140,10 +157,13 @@ impl Datapath {
 
     /// A frame arrives at an interface.
     pub fn receive(&mut self, now: Nanos, iface: InterfaceId, frame: &[u8]) -> Received {
-        if !self.attached.contains_key(&iface) || !self.is_for_us(iface, frame) {
+        let raw = self.raw.contains(&iface);
+        let receives = self.attached.contains_key(&iface) || raw && Meant::of(frame).is_some();
+        if !receives || !self.is_for_us(iface, frame) {
             return Received::Unseen;
         }
-        self.host.set_room(ROOM.saturating_sub(self.reports.len()));
+        let room = ROOM.saturating_sub(self.reports.len());
+        self.host.set_room(if self.stopped && !raw { 0 } else { room });
         let reason = self.host.cpu().receive(now.0, iface.ifindex, frame);
         let report = self.host.next_report();
         let told = report.is_some();
@@ -196,6 +216,7 @@ impl Datapath {
     /// The daemon is dead. Its programs and what is pinned stay, its sockets do not.
     pub fn orphan(&mut self) {
         self.joined.clear();
+        self.was_raw.append(&mut self.raw);
     }
 
     /// What a daemon that starts finds pinned.
@@ -240,11 +261,14 @@ impl Datapath {
         }
         self.host.retain_routers(|_, entry| routers.contains(&RouterId(entry.slot)));
         self.inherited = self.attached.keys().copied().collect();
+        self.was_raw.append(&mut self.raw);
+        self.lost.clear();
         self.control.adopted_ns = now.0;
     }
 
     /// The routers have begun a while ago: what is left of the daemon before goes.
     pub fn end_adoption(&mut self, keys: &HashSet<RouterKey>) {
+        self.was_raw.clear();
         let inherited = std::mem::take(&mut self.inherited);
         self.attached.retain(|iface, _| !inherited.contains(iface));
         self.host.retain_routers(|key, _| keys.contains(key));
@@ -314,20 +338,70 @@ impl Datapath {
         self.reports.pop_front()
     }
 
+    /// Whether a packet socket has received for the daemon before.
+    pub fn was_raw(&self, iface: InterfaceId) -> bool {
+        self.was_raw.contains(&iface)
+    }
+
     /// Whether reports wait.
     pub fn has_reports(&self) -> bool {
         !self.reports.is_empty()
     }
 
-    pub fn attach(&mut self, iface: InterfaceId, serial: u64) -> Hook {
+    pub fn attach(&mut self, now: Nanos, iface: InterfaceId, serial: u64) -> Hook {
         let hook = Hook { iface, at: HookPoint::Xdp, program: 1, serial };
+        self.detach(now, iface);
         self.attached.insert(iface, hook);
-        self.inherited.remove(&iface);
         hook
     }
 
-    pub fn detach(&mut self, iface: InterfaceId) {
+    /// From now on a packet socket receives.
+    pub fn capture_raw(&mut self, now: Nanos, iface: InterfaceId) {
+        self.detach(now, iface);
+        self.raw.insert(iface);
+    }
+
+    /// What receives goes, or has gone and something else takes its place.
+    pub fn detach(&mut self, now: Nanos, iface: InterfaceId) {
         self.attached.remove(&iface);
+        self.raw.remove(&iface);
+        self.inherited.remove(&iface);
+        if self.lost.remove(&iface).is_some() {
+            self.restored.insert(iface, now);
+        }
+    }
+
+    /// Somebody else takes the program away.
+    pub fn lose(&mut self, now: Nanos, iface: InterfaceId) {
+        if self.attached.remove(&iface).is_some() {
+            self.lost.insert(iface, now);
+        }
+    }
+
+    /// Somebody else stops the ring buffer, and what is in it is lost.
+    pub fn stop_ring(&mut self) {
+        self.stopped = true;
+        let raw = &self.raw;
+        self.reports.retain(|(event, _)| raw.contains(&InterfaceId::own(event.ifindex)));
+    }
+
+    /// Has it go on; whether somebody had stopped it.
+    pub fn mend_ring(&mut self, now: Nanos) -> bool {
+        let stopped = std::mem::take(&mut self.stopped);
+        if stopped {
+            self.restored.extend(self.attached.keys().map(|iface| (*iface, now)));
+        }
+        stopped
+    }
+
+    /// Since when an interface hears everything, as far as somebody has kept it from that; `None` if it does not, and the
+    /// daemon could know.
+    pub fn receives_since(&self, now: Nanos, iface: InterfaceId) -> Option<Nanos> {
+        let unknown = |lost: &Nanos| now > *lost + UNKNOWN;
+        if self.lost.get(&iface).is_some_and(unknown) {
+            return None;
+        }
+        Some(self.restored.get(&iface).copied().unwrap_or_default())
     }
 
     /// When the master of a router was last heard.

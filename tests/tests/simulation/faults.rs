@@ -6,9 +6,12 @@ use vrrp_user::engine::time::Nanos;
 use vrrp_user::engine::types::Health;
 
 use super::config::HostConf;
-use super::host::{Host, Later};
+use super::host::{Host, Later, Tampering};
 use super::netlink::Mood;
 use super::network::{CHAOS, Sim};
+
+/// How rarely somebody does the same again.
+const TAMPERING: Nanos = Nanos::from_secs(4);
 
 /// One of these happens every other second.
 #[derive(Clone, Copy, Debug)]
@@ -58,9 +61,11 @@ enum Fault {
     Detach,
     /// Programs cannot be attached, or can again.
     Attaching,
+    /// Somebody begins to take programs away or to stop the ring buffer, again and again, or ends that.
+    Tamper,
 }
 
-const FAULTS: [Fault; 40] = [
+const FAULTS: [Fault; 42] = [
     Fault::Partition,
     Fault::OneWay,
     Fault::Heal,
@@ -101,6 +106,8 @@ const FAULTS: [Fault; 40] = [
     Fault::Netlink,
     Fault::Detach,
     Fault::Attaching,
+    Fault::Tamper,
+    Fault::Tamper,
 ];
 
 impl Sim {
@@ -142,7 +149,19 @@ impl Sim {
                     }
                 }
             }
-            Fault::Netlink => self.hosts[n].mood = self.rng.pick(&Mood::ALL),
+            Fault::Netlink => {
+                let mood = self.rng.pick(&Mood::ALL);
+                self.act(n, |host, now| (host.mood, host.mood_since) = (mood, now));
+            }
+            Fault::Tamper => {
+                let every = self.rng.millis(TAMPERING.0 / 1_000_000) + Nanos::from_millis(10);
+                let begins = Tampering { every, ring: self.rng.chance(30) };
+                let before = self.hosts[n].tampering.take();
+                if before.is_none() {
+                    self.hosts[n].tampering = Some(begins);
+                    self.tamper(n);
+                }
+            }
             Fault::Attaching => self.hosts[n].attaches = self.rng.chance(60),
             Fault::LinkDown => self.act(n, |host, _| host.kernel.set_up(nic, false)),
             Fault::LinkUp => self.act(n, |host, _| host.kernel.set_up(nic, true)),
@@ -250,6 +269,14 @@ impl Sim {
         }
     }
 
+    /// Somebody does to a host what he does again and again.
+    pub fn tamper(&mut self, n: usize) {
+        let Some(Tampering { every, ring }) = self.hosts[n].tampering else { return };
+        self.note(|| format!("host {n}: tampering, ring: {ring}"));
+        self.act(n, |host, now| host.tamper(now, ring));
+        self.tamper_again(n, every);
+    }
+
     fn reload(&mut self, n: usize, conf: HostConf) {
         if self.hosts[n].next_conf.is_some() {
             return;
@@ -274,7 +301,7 @@ impl Sim {
         self.cut.iter_mut().for_each(|row| row.fill([false; 2]));
     }
 
-    /// Everything works from here on.
+    /// Everything works from here on, but that somebody may go on with what he does.
     pub fn whole(&mut self) {
         self.note(|| "whole again".to_owned());
         self.loss = 0;
@@ -282,7 +309,10 @@ impl Sim {
         self.max_delay = self.calm_delay;
         self.heal();
         for n in 0..self.hosts.len() {
-            self.hosts[n].mood = Mood::Well;
+            self.act(n, |host, now| (host.mood, host.mood_since) = (Mood::Well, now));
+            if self.rng.chance(50) {
+                self.hosts[n].tampering = None;
+            }
             self.hosts[n].sends = true;
             if let Some(daemon) = &mut self.hosts[n].daemon {
                 daemon.stops_sending = None;
@@ -316,7 +346,12 @@ impl Sim {
         let startup = self.hosts.iter().map(|host| host.conf.startup_delay());
         // Until somebody is master, until pre-emption begins, until the timer of whoever pre-empts fires; once more for who
         // followed the interval of a master that gave way to a slower one; and what netlink did not do is tried again.
-        self.common.longest_wait().times(3)
+        // Whoever goes on takes something away eight times at most, until there is nothing more to take.
+        let tampered = self.hosts.iter().any(|host| host.tampering.is_some());
+        let deeds = if tampered { 9 } else { 0 };
+        let wait = self.common.longest_wait();
+        wait.times(3)
+            + wait.max(TAMPERING).times(deeds)
             + delays.max().unwrap()
             + startup.max().unwrap()
             + Nanos::from_secs(15)

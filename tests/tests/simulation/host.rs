@@ -42,6 +42,15 @@ pub enum Later {
     Restart,
 }
 
+/// What somebody does to a host again and again.
+#[derive(Clone, Copy, Debug)]
+pub struct Tampering {
+    /// How often.
+    pub every: Nanos,
+    /// Whether it is the ring buffer that is stopped; otherwise a program is detached.
+    pub ring: bool,
+}
+
 /// What runs on a host.
 pub struct Daemon {
     pub core: Core,
@@ -137,6 +146,10 @@ pub struct Host {
     /// How many daemons there were.
     pub runs: u64,
     pub mood: Mood,
+    /// Since when it is like that.
+    pub mood_since: Nanos,
+    /// Somebody who has access to it and does the same again and again.
+    pub tampering: Option<Tampering>,
     /// Whether programs can be attached.
     pub attaches: bool,
     /// How the tracked files are.
@@ -171,6 +184,8 @@ impl Host {
             sends: true,
             runs: 0,
             mood: Mood::Well,
+            mood_since: Nanos::ZERO,
+            tampering: None,
             attaches: true,
             health: [Health::Up; 2],
             checked: Health::Up,
@@ -491,7 +506,14 @@ impl Host {
 
     /// One turn of the driver's loop: what was received goes first, timers are judged, and the core goes on.
     pub fn turn(&mut self, now: Nanos) {
-        while let Some(daemon) = self.daemon.as_mut().filter(|daemon| !daemon.core.is_starting()) {
+        let begun = |daemon: &&mut Daemon| !daemon.core.is_starting();
+        if let Some(daemon) = self.daemon.as_mut().filter(begun)
+            && daemon.datapath.mend_ring(now)
+        {
+            daemon.deaf = now;
+            self.input(now, Input::RingMended);
+        }
+        while let Some(daemon) = self.daemon.as_mut().filter(begun) {
             let Some((event, payload)) = daemon.datapath.next_report() else { break };
             let interface = InterfaceId::own(event.ifindex);
             self.input(now, Input::Received { interface, event, payload: &payload });
@@ -609,14 +631,19 @@ impl Host {
                     Err(Failure::Displaced("taken".to_owned()))
                 } else if self.attaches && there {
                     daemon.deaf = now;
-                    let hears = Some(daemon.datapath.attach(interface, number));
-                    Ok(Hooks { ingress: hears, ..Hooks::default() })
+                    let ingress = if way == AttachMethod::Mode(CaptureMode::Raw) {
+                        daemon.datapath.capture_raw(now, interface);
+                        None
+                    } else {
+                        Some(daemon.datapath.attach(now, interface, number))
+                    };
+                    Ok(Hooks { ingress, ..Hooks::default() })
                 } else {
                     Err(Failure::Refused("not now".to_owned()))
                 };
                 Input::Attached { interface, number, result }
             }
-            Effect::Detach { interface } => return daemon.datapath.detach(interface),
+            Effect::Detach { interface } => return daemon.datapath.detach(now, interface),
             Effect::MendEgress { interface, .. } => Input::EgressMended { interface, hook: None },
             Effect::SetFilter { router, .. } => Input::FilterSet { router },
             Effect::QueryLastSeen(routers) => {
@@ -737,9 +764,19 @@ impl Host {
 
     /// An administrator or an attacker takes the program away.
     pub fn detach(&mut self, now: Nanos) {
-        if let Some(daemon) = &mut self.daemon {
-            daemon.datapath.attached.pop_first();
-            daemon.deaf = now;
+        self.tamper(now, false);
+    }
+
+    /// The same, or stops the ring buffer.
+    pub fn tamper(&mut self, now: Nanos, ring: bool) {
+        let Some(daemon) = &mut self.daemon else { return };
+        daemon.deaf = now;
+        if ring {
+            return daemon.datapath.stop_ring();
+        }
+        let attached: Vec<InterfaceId> = daemon.datapath.attached.keys().copied().collect();
+        if !attached.is_empty() {
+            daemon.datapath.lose(now, self.rng.pick(&attached));
         }
     }
 

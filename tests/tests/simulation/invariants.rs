@@ -8,6 +8,7 @@ use super::config::RouterConf;
 use super::datapath::Meant;
 use super::host::{Host, Thing, Views};
 use super::leases::Tenure;
+use super::netlink::Mood;
 use super::network::{CHAOS, Sim};
 
 /// How long an address may stay that no router holds, where nothing keeps the daemon from removing it: until the next
@@ -261,6 +262,20 @@ fn wrong_timer(host: &Host, router: &RouterConf, view: &RouterView) -> Option<St
     (at > since && long > view.master_down_interval + SLACK).then(|| format!("waits for {long}"))
 }
 
+/// Since when a router is told everything, as far as somebody has kept it from that; `None` if it is not, and could know.
+fn received_since(host: &Host, now: Nanos, router: &RouterConf) -> Option<Nanos> {
+    let daemon = host.daemon.as_ref()?;
+    let iface = host.kernel.nics[router.nic].iface?;
+    // An answer that does not come in time is not waited for.
+    let answers = !matches!(host.mood, Mood::Slow | Mood::Mute);
+    // A member of a group that has waited for long enough goes with the others, whatever happens meanwhile.
+    let grouped = host.conf.is_grouped(router);
+    if grouped || !answers || now < host.mood_since + Nanos::from_secs(1) {
+        return Some(Nanos::ZERO);
+    }
+    daemon.datapath.receives_since(now, iface)
+}
+
 /// Nobody takes over without a reason, nor gives way.
 fn wrong_transition(
     host: &Host,
@@ -289,6 +304,12 @@ fn wrong_transition(
             let preempts = router.preempt && priority.0 > said.priority;
             let interval = if router.version == 2 { Nanos::from_secs(1) } else { said.interval };
             let silence = interval.times(3) + skew(router.version, priority, interval);
+            let receives = received_since(host, now, router);
+            if receives.is_none_or(|since| now + CUT < since + silence) && !preempts {
+                return Some(format!(
+                    "what is a silence to it was none: it hears since {receives:?}"
+                ));
+            }
             let is_short = now + CUT < said.at + silence;
             (is_short && !resigned && !preempts && priority != Priority::OWNER)
                 .then(|| format!("its master was heard {} ago", now - said.at))

@@ -166,6 +166,7 @@ impl Sim {
                 && !daemon.moved.iter().any(|name| name == router.name)
                 && works
                 && nic.up
+                && !nic.iface.is_some_and(|iface| daemon.datapath.was_raw(iface))
                 && !host.conf.is_grouped(router)
                 && !tenure.lost
                 && !tenure.suspect
@@ -237,10 +238,11 @@ impl Sim {
                 Some(it) if (it.vrid, it.source.is_ipv6()) == (router.vrid, router.ipv6) => {
                     let late = now > tenure.since + lease && !reloads;
                     let wrong = tenure.lost && late && *guarded;
-                    if is_master && it.priority > 0 && !wrong {
+                    // Nobody was there to stop it, be it the last word: to the kernel side the claim was before that.
+                    let unstopped = !*guarded;
+                    if is_master && it.priority > 0 && !wrong || unstopped {
                         tenure.since = now;
-                        // Nobody was there to stop it.
-                        tenure.lost &= *guarded;
+                        tenure.lost &= !unstopped;
                     }
                     wrong
                 }

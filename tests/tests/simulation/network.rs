@@ -29,6 +29,10 @@ pub enum Event {
         run: u64,
         later: Later,
     },
+    /// Somebody does the same to a host once more.
+    Tamper {
+        host: usize,
+    },
     Fault,
     Whole,
 }
@@ -112,6 +116,11 @@ impl Sim {
         self.events.insert((at, self.sequence), event);
     }
 
+    /// Somebody does the same to a host once more, after a while.
+    pub fn tamper_again(&mut self, host: usize, after: Nanos) {
+        self.schedule(self.now + after, Event::Tamper { host });
+    }
+
     /// Remembers what happens, if that is wanted.
     pub fn note(&mut self, line: impl FnOnce() -> String) {
         let Some(trace) = &mut self.trace else { return };
@@ -172,6 +181,7 @@ impl Sim {
                 self.act(host, |host, now| host.happen(now, later));
             }
             Event::Host { .. } => {}
+            Event::Tamper { host } => self.tamper(host),
             Event::Fault => self.fault(),
             Event::Whole => self.whole(),
         }

@@ -17,6 +17,7 @@ use crate::capture::{self as modes, CaptureMode, ModeSet};
 use crate::core::interface_id::InterfaceId;
 use crate::engine::time::Nanos;
 use crate::engine::types::{RouterId, State};
+use crate::types::planted::{Fault, planted};
 
 /// For how long silence waits for the answer of the kernel, which is there in far less than a millisecond unless somebody
 /// holds its routing lock.
@@ -387,6 +388,9 @@ impl Core {
 
     /// The routers on an interface, or on all, may have been told nothing for a while.
     fn was_not_listening(&mut self, iface: Option<InterfaceId>) {
+        if planted(Fault::LossCountsAsSilence) {
+            return;
+        }
         for id in self.ids() {
             if iface.is_none() || self.router(id).iface() == iface {
                 self.engine.handle_not_listening(self.now, id);

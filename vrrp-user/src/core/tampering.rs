@@ -8,6 +8,7 @@
 
 use crate::capture::{CaptureMode, ModeSet};
 use crate::engine::time::Nanos;
+use crate::types::planted::{Fault, planted};
 
 /// So many times it is put back, and then it is somebody else's.
 const PATIENCE: u32 = 5;
@@ -40,6 +41,7 @@ impl Tampering {
         self.forget(now);
         (self.count, self.last) = (self.count.saturating_add(1), now);
         match self.count {
+            _ if planted(Fault::TamperingEndured) => Response::Restore,
             ..=PATIENCE => Response::Restore,
             count if count == PATIENCE + 1 => Response::Abandon,
             _ => Response::Abandoned,
@@ -48,7 +50,7 @@ impl Tampering {
 
     /// Whether the thing is done without.
     pub fn is_abandoned(&self) -> bool {
-        self.count > PATIENCE
+        self.count > PATIENCE && !planted(Fault::TamperingEndured)
     }
 
     /// Whether it was done without, and need not be any more.

@@ -53,6 +53,10 @@ pub enum Fault {
     LeaseNotEnded,
     /// Addresses that were found at the start are answered for whoever claims them.
     FoundNotFenced,
+    /// What somebody else takes away again and again is put back for ever.
+    TamperingEndured,
+    /// Who may have been told nothing for a while counts that as silence.
+    LossCountsAsSilence,
 }
 
 impl Fault {
