@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -208,11 +209,19 @@ pub fn echo(interface: &str, ifindex: u32, from: IpAddr, to: IpAddr) -> io::Resu
     }
 }
 
+/// What tells the answers to one source from those to another: until it is bound, a socket is handed both.
+fn identifier() -> [u8; 2] {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let [a, b, ..] = std::process::id().to_le_bytes();
+    let first = u16::from_be_bytes([a, b]);
+    first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)).to_be_bytes()
+}
+
 fn echo4(interface: &str, from: Ipv4Addr, to: Ipv4Addr) -> io::Result<bool> {
     let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))?;
     socket.bind_device(Some(interface.as_bytes()))?;
     socket.bind(&SocketAddrV4::new(from, 0).into())?;
-    let [a, b, ..] = std::process::id().to_le_bytes();
+    let [a, b] = identifier();
     echoes(
         &socket,
         |sequence| {
@@ -234,7 +243,7 @@ fn echo6(interface: &str, ifindex: u32, from: Ipv6Addr, to: Ipv6Addr) -> io::Res
     socket.bind_device(Some(interface.as_bytes()))?;
     let scope = |address: Ipv6Addr| if address.is_unicast_link_local() { ifindex } else { 0 };
     socket.bind(&SocketAddrV6::new(from, 0, 0, scope(from)).into())?;
-    let [a, b, ..] = std::process::id().to_le_bytes();
+    let [a, b] = identifier();
     // Nothing but what comes from there is received then, without its IPv6 header; and the kernel fills in the
     // checksum (RFC 3542 section 3.1).
     match socket.connect(&SocketAddrV6::new(to, 0, 0, scope(to)).into()) {
@@ -306,6 +315,12 @@ fn echoes(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_source_has_an_identifier_of_its_own() {
+        let all: std::collections::HashSet<_> = (0..1000).map(|_| identifier()).collect();
+        assert_eq!(all.len(), 1000);
+    }
 
     #[test]
     fn claims_are_read_and_nonsense_is_not() {
