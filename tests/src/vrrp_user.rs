@@ -14,6 +14,9 @@ use crate::{Error, Host, Log, Process, Result, pause};
 /// What it prints last when it has taken up another configuration.
 const RELOADED: &str = "INFO  reloaded ";
 
+/// How long the line of a transition is waited for that has happened.
+const ON_ITS_WAY: Duration = Duration::from_millis(200);
+
 /// How long its first line is waited for: it may be told to say nothing.
 const FIRST_WORDS: Duration = Duration::from_secs(2);
 
@@ -260,7 +263,17 @@ impl VrrpUser {
                 | Error::Command { .. }
                 | Error::Unexpected(_)
                 | Error::Interrupted) => other,
-            })
+            })?;
+        // The line of it may still be on its way; one among many is not written at all.
+        let asked = Instant::now();
+        let becomes = format!("-> {state}: ");
+        let is_it = |line: &str| line.contains(&becomes) && line.contains(&format!("{name} ("));
+        while !self.log().lines().iter().any(|(_, line)| is_it(line))
+            && asked.elapsed() < ON_ITS_WAY
+        {
+            pause(Duration::from_millis(5))?;
+        }
+        Ok(())
     }
 
     /// SIGKILL.

@@ -644,7 +644,9 @@ impl Host {
                 Input::Attached { interface, number, result }
             }
             Effect::Detach { interface } => return daemon.datapath.detach(now, interface),
-            Effect::MendEgress { interface, .. } => Input::EgressMended { interface, hook: None },
+            Effect::MendEgress { interface, .. } => {
+                Input::EgressMended { interface, result: Ok(None) }
+            }
             Effect::SetFilter { router, .. } => Input::FilterSet { router },
             Effect::QueryLastSeen(routers) => {
                 for router in routers {

@@ -235,14 +235,24 @@ impl Core {
     }
 
     /// The program that counts what leaves was attached, put back, or left at that.
-    pub(super) fn egress_mended(&mut self, iface: InterfaceId, hook: Option<Hook>) {
+    pub(super) fn egress_mended(
+        &mut self,
+        iface: InterfaceId,
+        result: Result<Option<Hook>, String>,
+    ) {
         let Some(interface) = self.interfaces.get_mut(iface) else {
             return self.count(Counter::UnknownInterface);
         };
-        if !std::mem::take(&mut interface.mends_egress) {
+        if !interface.mends_egress {
             return self.count(Counter::UnexpectedAnswer);
         }
-        interface.hooks.egress = hook;
+        let hook = result.unwrap_or_else(|why| {
+            self.release_egress(&why);
+            None
+        });
+        if let Some(interface) = self.interfaces.get_mut(iface) {
+            (interface.hooks.egress, interface.mends_egress) = (hook, false);
+        }
         self.egress_goes_on();
         if hook.is_none() {
             // No router there can have a virtual MAC address any more.

@@ -54,8 +54,8 @@ pub enum Input<'a> {
     /// The answer to [`super::Effect::MendEgress`].
     EgressMended {
         interface: InterfaceId,
-        /// The program that counts what leaves, if there is one again.
-        hook: Option<Hook>,
+        /// The program that counts what leaves, if there is one now, or why there are too few file descriptors for it.
+        result: Result<Option<Hook>, String>,
     },
     /// How our programs are on interfaces: the answer to [`super::Effect::Look`], or as much of it as is worth one.
     HooksSeen(Vec<HookReport>),

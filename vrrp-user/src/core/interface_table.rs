@@ -315,9 +315,11 @@ impl InterfaceTable {
         self.by_index.values().any(Interface::is_attaching)
     }
 
-    /// Whether there are programs that count what leaves.
+    /// Whether there are programs that count what leaves, or are to come.
     pub fn any_counts(&self) -> bool {
-        self.by_index.values().any(|interface| interface.hooks.egress.is_some())
+        let counts =
+            |interface: &Interface| interface.hooks.egress.is_some() || interface.mends_egress;
+        self.by_index.values().any(counts)
     }
 
     /// The programs that count what leaves are nowhere any more.

@@ -337,7 +337,7 @@ impl Core {
             Input::Attached { interface, number, result } => {
                 self.attached(interface, number, result);
             }
-            Input::EgressMended { interface, hook } => self.egress_mended(interface, hook),
+            Input::EgressMended { interface, result } => self.egress_mended(interface, result),
             Input::HooksSeen(reports) => self.hooks_seen(reports),
             Input::LastSeen { router, seen } => self.handle_last_seen(router, &seen),
             Input::LastSeenEnd { lost } => self.last_seen_ended(lost),

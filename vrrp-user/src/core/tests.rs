@@ -83,6 +83,8 @@ struct Host {
     serial: u64,
     /// Why the next of them are not.
     failures: VecDeque<Failure>,
+    /// Whether there are no descriptors for programs that come later.
+    short: bool,
 }
 
 impl Host {
@@ -119,6 +121,7 @@ impl Host {
             ways: Vec::new(),
             serial: 0,
             failures: VecDeque::new(),
+            short: false,
         }
     }
 
@@ -226,7 +229,9 @@ impl Host {
                 Effect::MendEgress { interface: iface, attach, .. } => {
                     let at = HookPoint::TcxEgress;
                     let hook = Hook { iface: *iface, at, program: 2, serial: 0 };
-                    Input::EgressMended { interface: *iface, hook: attach.then_some(hook) }
+                    let short = self.short.then(|| "only 8 open files".to_owned());
+                    let result = short.map_or(Ok(attach.then_some(hook)), Err);
+                    Input::EgressMended { interface: *iface, result }
                 }
                 Effect::SetFilter { router, .. } => Input::FilterSet { router: *router },
                 Effect::QueryLastSeen(_) => Input::LastSeenEnd { lost: 0 },
@@ -1142,6 +1147,20 @@ fn programs_for_what_leaves_wait_for_addresses_but_not_for_ever() {
 }
 
 #[test]
+fn programs_for_what_leaves_are_given_up_where_descriptors_are_short() {
+    let mut host = Host::new(&toml("priority = 255"));
+    host.short = true;
+    host.listed(&[]);
+    host.pass(5000);
+    let released = |effect: &&Effect| matches!(effect, Effect::ReleaseEgress { .. });
+    assert_eq!(host.done.iter().filter(released).count(), 1);
+    assert!(!host.core.interfaces.get(ETH0).unwrap().mends_egress);
+    host.short = false;
+    host.pass(60_000);
+    assert_eq!(egress_attached(&host), 1, "no further attempt");
+}
+
+#[test]
 fn no_program_for_what_leaves_comes_to_an_interface_that_is_left() {
     let mut host = Host::new(&toml("priority = 255"));
     host.listed(&[]);
@@ -1167,7 +1186,7 @@ fn events_of_interfaces_that_are_not_there_are_counted() {
     let result = Err(Failure::Refused("never".to_owned()));
     let attached = Input::Attached { interface: NONE, number: 1, result };
     changes_nothing(Counter::UnknownInterface, attached);
-    let mended = |interface| Input::EgressMended { interface, hook: None };
+    let mended = |interface| Input::EgressMended { interface, result: Ok(None) };
     changes_nothing(Counter::UnknownInterface, mended(NONE));
     changes_nothing(Counter::UnexpectedAnswer, mended(ETH0));
     let hook = Hook { iface: NONE, at: HookPoint::Xdp, program: 1, serial: 1 };

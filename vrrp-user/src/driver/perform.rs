@@ -62,10 +62,18 @@ impl Driver {
                 log_error(done, || format!("interface {interface} is gone"));
             }
             Effect::MendEgress { interface, name, attach } => {
-                self.datapath.mend_egress(interface.ifindex, &name, attach);
-                let hook = self.datapath.hooks(interface.ifindex).egress;
+                let ifindex = interface.ifindex;
+                // One that is put back takes no more descriptors.
+                let takes_one = attach && self.datapath.hooks(ifindex).egress.is_none();
+                let result = match descriptors::shortage(1).filter(|_| takes_one) {
+                    Some(shortage) => Err(shortage),
+                    None => {
+                        self.datapath.mend_egress(ifindex, &name, attach);
+                        Ok(self.datapath.hooks(ifindex).egress)
+                    }
+                };
                 // That took its time, too.
-                self.core.handle(timer::now(), Input::EgressMended { interface, hook });
+                self.core.handle(timer::now(), Input::EgressMended { interface, result });
             }
             Effect::SetRouter { router, key, entry } => {
                 let done = self.datapath.set_router(&key, &entry);
