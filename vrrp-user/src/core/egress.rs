@@ -11,6 +11,9 @@ use super::interface_table::{Capture, Interface};
 use crate::capture::CaptureMode;
 use crate::types::time::Nanos;
 
+/// After routers have begun, or an interface receives: those that are master at once advertise first, and ask for their
+/// addresses.
+const FIRST: Nanos = Nanos::from_millis(20);
 /// Between two of them, for whatever else there is to do.
 const PAUSE: Nanos = Nanos::from_millis(1);
 /// While addresses are on their way.
@@ -61,8 +64,14 @@ impl Core {
         if !released && interface.waits_for_egress() && !interface.mends_egress {
             interface.mends_egress = true;
             self.egress.waiting.push_back(iface);
-            self.egress.schedule(self.now, Nanos::ZERO);
+            self.egress.schedule(self.now, FIRST);
         }
+    }
+
+    /// Routers begin now.
+    pub(super) fn egress_begins(&mut self) {
+        self.egress.due = None;
+        self.egress.schedule(self.now, FIRST);
     }
 
     /// The one before is there, or cannot be had.

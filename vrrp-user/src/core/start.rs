@@ -385,6 +385,7 @@ impl Core {
             self.log_problems(id);
         }
         self.effects.push_back(Effect::Started);
+        self.egress_begins();
         self.notify_ready();
     }
 

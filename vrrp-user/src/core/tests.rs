@@ -1135,11 +1135,17 @@ fn programs_for_what_leaves_wait_for_addresses_but_not_for_ever() {
     let mut host = Host::started(&owner);
     host.pass(1000);
     assert_eq!((host.state(), egress_attached(&host)), (Some(State::Master), 0));
+    assert!(!host.adverts.is_empty(), "it advertises first");
     // That is no reason to complain.
     assert_eq!(host.core.fence_problem(ROUTER), None);
     host.answer(&Ok(()));
     host.pass(10);
     assert_eq!(egress_attached(&host), 1);
+    // However long the start has taken, not before the first advertisement.
+    let mut host = Host::new(&owner);
+    host.now += Nanos::from_secs(10);
+    host.listed(&[]);
+    assert_eq!((host.adverts.len(), egress_attached(&host)), (1, 0));
     // Nobody answers.
     let mut host = Host::started(&owner);
     host.pass(3000);
