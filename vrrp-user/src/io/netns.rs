@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 
-use crate::types::netns::Netns;
+use crate::types::netns::{NAMED, Netns};
 
 /// `ip netns add` makes a file, and then mounts the namespace over it: how often that is looked for, and how long after the
 /// last time.
@@ -103,7 +103,7 @@ fn find(number: u64) -> Option<Netns> {
         let entries = fs::read_dir(dir).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).collect::<Vec<PathBuf>>()
     };
-    let named = entries("/run/netns").into_iter();
+    let named = entries(NAMED).into_iter();
     let of_processes = entries("/proc").into_iter().map(|process| process.join("ns/net"));
     let mut all = named.chain(of_processes);
     let found = all.find(|path| inode(path) == Some(number))?;

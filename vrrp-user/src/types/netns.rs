@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// Where network namespaces have names.
-const NAMED: &str = "/run/netns";
+pub const NAMED: &str = "/run/netns";
 
 /// A network namespace: by its name, or by the path of a file that stands for it, such as /proc/PID/ns/net.
 #[derive(Clone, Debug, PartialEq, Eq)]
