@@ -118,10 +118,12 @@ fn neighbours_follow_after_a_cut(stays: Kind) -> Result<()> {
     lab.block_vrrp(&[])?;
     second.wait_state(&b, ROUTER, "MASTER", STEP)?;
     lab.wait_until(STEP, "the neighbour believes the second master", || believes(&b))?;
+    // Not asked afterwards: the announcements that follow the other one's advertisement at once are heard as a master's
+    // for as long as our process has not read the advertisement.
+    assert_eq!(second.reason(&b, "arp_conflict")?, 0, "it knows of no conflict");
     lab.unblock_vrrp()?;
     second.wait_state(&b, ROUTER, "BACKUP", STEP)?;
     lab.wait_until(STEP, "the neighbour believes the master that stays", || believes(&a))?;
-    assert_eq!(second.reason(&b, "arp_conflict")?, 0, "it knew of no conflict");
     Ok(())
 }
 
