@@ -3,6 +3,7 @@
 //! What is generated for them (manual pages, completions) goes into `target/dist/stage`; what goes where is written
 //! in `vrrp-user/Cargo.toml`, where cargo-deb and cargo-generate-rpm look for it.
 
+mod documents;
 mod manual;
 
 use std::fs;
@@ -169,7 +170,15 @@ fn stage(binary: &Path) -> Result<()> {
     fs::write(man.join("vrrp-user.conf.5"), page).context("cannot write a manual page")?;
     // One page under two names.
     fs::write(man.join("vrrp.toml.5"), ".so man5/vrrp-user.conf.5\n")
-        .context("cannot write a manual page")
+        .context("cannot write a manual page")?;
+    let doc = staged("doc");
+    fs::create_dir_all(&doc).with_context(|| format!("cannot make {}", doc.display()))?;
+    for name in documents::OUTSIDE {
+        let text = fs::read_to_string(build::workspace().join(name));
+        let text = text.with_context(|| format!("cannot read {name}"))?;
+        fs::write(doc.join(name), documents::flat(&text)).context("cannot write a document")?;
+    }
+    Ok(())
 }
 
 /// Whether all files are there that the packages list.
@@ -183,6 +192,9 @@ fn complete() -> Result<()> {
     let metadata = &package.context("no package vrrp-user")?["metadata"];
     let (deb, rpm) = (&metadata["deb"]["assets"], &metadata["generate-rpm"]["assets"]);
     let mut listed = Vec::new();
+    documents::check(deb.as_array().into_iter().flatten().filter_map(|asset| {
+        Some((build::workspace().join("vrrp-user").join(asset[0].as_str()?), asset[1].as_str()?))
+    }))?;
     for asset in deb.as_array().context("no assets for Debian")? {
         // cargo-deb looks from the package, cargo-generate-rpm from the workspace.
         listed.push(("vrrp-user", asset[0].as_str().context("an asset has a source")?));

@@ -108,7 +108,7 @@ fn write_page(dir: &Path, command: &Command, end: &str) -> io::Result<()> {
         man.render_options_section(&mut page)?;
     }
     if command.has_subcommands() {
-        man.render_subcommands_section(&mut page)?;
+        write_subcommands(command, &mut page)?;
     }
     if let Some(codes) = command.get_after_long_help() {
         let codes = codes.to_string();
@@ -121,6 +121,22 @@ fn write_page(dir: &Path, command: &Command, end: &str) -> io::Result<()> {
     }
     page.extend_from_slice(end.as_bytes());
     fs::write(dir.join(format!("{name}.{SECTION}")), page)
+}
+
+/// Those that have a page.
+fn write_subcommands(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
+    writeln!(page, ".SH SUBCOMMANDS")?;
+    for subcommand in command.get_subcommands().filter(|command| is_public(command)) {
+        let name = subcommand.get_display_name().unwrap_or_else(|| subcommand.get_name());
+        let about = subcommand.get_about().map(ToString::to_string).unwrap_or_default();
+        writeln!(page, ".TP\n.BR {} (8)\n{}", escaped(name), escaped(&about))?;
+    }
+    Ok(())
+}
+
+/// What is special to troff within a line.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\e").replace('-', "\\-").replace('`', "\\(ga").replace('\'', "\\(aq")
 }
 
 /// Writes the completions of a shell.
@@ -146,10 +162,12 @@ mod tests {
             assert!(page.contains(".SH SYNOPSIS") && page.contains(".SH OPTIONS"), "{page}");
             assert_eq!(page.contains("EXIT STATUS"), name == "run", "{page}");
             assert!(
-                overview.contains(&format!("vrrp\\-user\\-{}(8)", name.replace('-', "\\-"))),
+                overview.contains(&format!("vrrp\\-user\\-{} (8)", name.replace('-', "\\-"))),
                 "{overview}"
             );
         }
+        // No page that there is not.
+        assert!(!overview.contains("help(8)") && !overview.contains("help (8)"), "{overview}");
         let run = read("vrrp-user-run.8");
         assert!(run.contains("\\-\\-pid\\-file") && run.contains(".B 78\n"), "{run}");
         // What is hidden stays so.
