@@ -4,6 +4,8 @@
 
 #[path = "vmac/apart.rs"]
 mod apart;
+#[path = "vmac/beside.rs"]
+mod beside;
 #[path = "vmac/radvd.rs"]
 mod radvd;
 #[path = "vmac/rfc.rs"]

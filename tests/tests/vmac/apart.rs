@@ -19,8 +19,8 @@ fn conf(priorities: [u8; 3]) -> String {
     format!("{four}\n{six}\n{other}")
 }
 
-/// A host on two wires.
-fn host(lab: &Lab, name: &str, last: u8) -> Result<Host> {
+/// A host on two wires, the second of which is `br1`.
+pub(super) fn host(lab: &Lab, name: &str, last: u8) -> Result<Host> {
     let host = lab.host(name, &format!("10.0.0.{last}/24"))?;
     let (network, port) = (lab.network(), format!("two-{name}"));
     let to = ["netns", host.namespace().name()];
