@@ -15,6 +15,18 @@ const ALERTS: &str = include_str!("../../docs/alerts.yml");
 
 type Names = BTreeSet<String>;
 
+/// What a document shows of the output of a command: the indented lines below it, as far as the next command.
+pub(crate) fn sample(document: &str, command: &str) -> String {
+    let begin = format!("\n    # {command}\n");
+    let (_, rest) = document.split_once(&begin).unwrap_or_else(|| panic!("no `{command}`"));
+    let lines = rest.lines().take_while(|line| {
+        line.is_empty() || line.starts_with("    ") && !line.starts_with("    # ")
+    });
+    let text: String =
+        lines.map(|line| format!("{}\n", line.get(4..).unwrap_or_default())).collect();
+    text.trim_end().to_owned() + "\n"
+}
+
 /// What stands between two headings or other lines.
 fn between(begin: &str, end: &str) -> &'static str {
     let (_, text) = DOCUMENT.split_once(begin).expect(begin);

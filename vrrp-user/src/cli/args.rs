@@ -4,7 +4,6 @@
 mod keepalived;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
@@ -12,7 +11,7 @@ use log::LevelFilter;
 
 pub use self::keepalived::KeepalivedArgs;
 use super::common::{AsUserArg, BpffsArg, ConfigIdArg, InstanceArg};
-use super::{doctor, monitor, stats, status};
+use super::{doctor, events, monitor, stats, status};
 use crate::capture::BestMode;
 use crate::config::model::Listen;
 use crate::config::socket::SocketMode;
@@ -63,18 +62,7 @@ pub enum Command {
         json: bool,
     },
     /// Show what happens to the virtual routers of a running daemon, a line each, as it happens.
-    Events {
-        /// Only this router: its name, or INTERFACE/VRID.
-        name: Option<String>,
-        #[command(flatten)]
-        instance: InstanceArg,
-        /// Begin with what happened in this time, such as 90s, 10m or 12h.
-        #[arg(long, value_name = "DURATION", value_parser = super::events::parse_duration)]
-        since: Option<Duration>,
-        /// As JSON, an object on each line.
-        #[arg(long)]
-        json: bool,
-    },
+    Events(events::Options),
     /// Show packet counters from the pinned maps, also with the daemon down.
     Stats(stats::View),
     /// Show advertisements as they come and go, those that XDP refused among them, and gratuitous ARP for

@@ -149,9 +149,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             let outcome = upgrade::upgrade(&instance.instance, binary, check, json, &mut out)?;
             return Ok(ExitCode::from(outcome as u8));
         }
-        Command::Events { name, instance, since, json } => {
-            events::events(&instance.instance, since, name, json, &mut out)?;
-        }
+        Command::Events(options) => events::events(&options, &mut out)?,
         Command::Stats(view) => stats::stats(&view, &mut out)?,
         Command::Monitor(options) => monitor::monitor(options, &mut io::BufWriter::new(out))?,
         Command::Fence { name, clear, instance, bpffs } => {

@@ -11,9 +11,10 @@ use vrrp_common::reason::Reason;
 
 use super::common::{BpffsArg, InstanceArg};
 use super::status::format_duration;
+use super::status::select::{self, Wanted};
 use super::table::Table;
 use super::terminal::{Terminal, in_place};
-use crate::api::{self, Answer, LastFrom, Losses, Request, Stats};
+use crate::api::{self, Answer, LastFrom, Losses, Request, RouterStats, Stats};
 use crate::control::client;
 use crate::io::bpf;
 use crate::io::reader::Reader;
@@ -44,6 +45,9 @@ pub enum Error {
 /// What is to be shown, and how.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct View {
+    /// Only this router: its name, or INTERFACE/VRID; with `*` and `?` all that match. An address is the same as --vip.
+    #[arg(conflicts_with_all = ["vip", "interface", "vrid", "reset"])]
+    name: Option<String>,
     #[command(flatten)]
     instance: InstanceArg,
     #[command(flatten)]
@@ -75,7 +79,7 @@ fn pause(text: &str) -> Result<Duration, String> {
 
 impl View {
     fn is_filter(&self) -> bool {
-        self.vip.is_some() || self.interface.is_some() || self.vrid.is_some()
+        self.vip.is_some() || self.interface.is_some() || self.vrid.is_some() || self.name.is_some()
     }
 }
 
@@ -142,6 +146,12 @@ fn since_reset(path: &Path, mut stats: Stats) -> Stats {
 
 /// Keeps what is asked for. The reasons and losses are those of the whole instance and stay.
 fn filter(stats: &mut Stats, view: &View) -> Result<(), Error> {
+    let mut vip = view.vip;
+    match view.name.as_deref().map(Wanted::new) {
+        None => {}
+        Some(Wanted::Address(address)) => vip = Some(address),
+        Some(wanted @ (Wanted::Name(_) | Wanted::Pattern(_))) => only(stats, &wanted, view)?,
+    }
     if let Some(name) = &view.interface {
         stats.routers.retain(|router| router.interface == *name);
         stats.vips.retain(|vip| vip.interface == *name);
@@ -152,7 +162,7 @@ fn filter(stats: &mut Stats, view: &View) -> Result<(), Error> {
         stats.vips.clear();
         stats.interfaces.clear();
     }
-    if let Some(address) = view.vip {
+    if let Some(address) = vip {
         let address = address.to_string();
         stats.vips.retain(|vip| vip.address == address);
         stats.routers.clear();
@@ -161,13 +171,30 @@ fn filter(stats: &mut Stats, view: &View) -> Result<(), Error> {
     if view.is_filter() && stats.routers.is_empty() && stats.vips.is_empty() {
         let on = view.interface.as_ref().map(|name| format!(" on interface {name}"));
         let on = on.unwrap_or_default();
-        let what = match (view.vip, view.vrid) {
+        let what = match (vip, view.vrid) {
             (Some(address), _) => format!("no virtual address {address}{on}"),
             (None, Some(vrid)) => format!("no router with VRID {vrid}{on}"),
             (None, None) => format!("no router and no address{on}"),
         };
         return Err(Error::NoMatch { instance: view.instance.instance.clone(), what });
     }
+    Ok(())
+}
+
+/// Keeps the routers that are meant.
+/// Errors: there is none.
+fn only(stats: &mut Stats, wanted: &Wanted, view: &View) -> Result<(), Error> {
+    let place = |router: &RouterStats| format!("{}/{}", router.interface, router.vrid);
+    let is = |router: &RouterStats| wanted.names(&router.name, &place(router));
+    if !stats.routers.iter().any(is) {
+        let word = view.name.as_deref().unwrap_or_default();
+        let near = select::near(word, stats.routers.iter().map(|router| router.name.as_str()));
+        let what = format!("no router `{word}`{near}");
+        return Err(Error::NoMatch { instance: view.instance.instance.clone(), what });
+    }
+    stats.routers.retain(is);
+    stats.vips.clear();
+    stats.interfaces.clear();
     Ok(())
 }
 
@@ -508,6 +535,43 @@ mod tests {
                 "daemon: send_failed 2",
             ]
         );
+    }
+
+    #[test]
+    fn the_documented_tables_are_those_that_are_written() {
+        let mut stats = sample();
+        (stats.pid, stats.since_s) = (12121, 8.3);
+        stats.routers.truncate(1);
+        let router = &mut stats.routers[0];
+        (router.adverts_sent, router.refused, router.state_changes) = (5, 3, 2);
+        (router.last_seen_s, router.peers[0].last_seen_s) = (Some(5.5), 5.5);
+        let vip = &mut stats.vips[0];
+        (vip.rx_packets, vip.rx_bytes, vip.tx_packets, vip.tx_bytes) =
+            (1803, 119_848, 2825, 4_012_946);
+        (stats.interfaces[0].adverts_sent, stats.interfaces[0].refused) = (5, 3);
+        stats.reasons = [("accepted", 3), ("ttl", 3)].map(|(name, n)| (name.to_owned(), n)).into();
+        let last = stats.last_from.get_mut("ttl").unwrap();
+        (last.address, last.ago_s) = ("10.0.0.200".to_owned(), 4.0);
+        stats.counters.clear();
+        let documented =
+            crate::docs_tests::sample(include_str!("../../../README.md"), "vrrp-user stats");
+        assert_eq!(documented, tables(&stats, &View::default(), Some(80)).join("\n"));
+    }
+
+    #[test]
+    fn names_and_patterns_and_addresses_are_found() {
+        let found = |word: &str| {
+            let mut stats = sample();
+            let view = View { name: Some(word.to_owned()), ..View::default() };
+            filter(&mut stats, &view).map(|()| (stats.routers.len(), stats.vips.len()))
+        };
+        for (word, counts) in
+            [("VI_1", (1, 0)), ("eth1/52", (1, 0)), ("VI_*", (2, 0)), ("10.0.0.100", (0, 1))]
+        {
+            assert_eq!(found(word).unwrap(), counts, "{word}");
+        }
+        let said = found("VI_3").unwrap_err().to_string();
+        assert!(said.contains("no router `VI_3`; near are VI_1, VI_2"), "{said}");
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! `vrrp-user status`.
 
+#[cfg(test)]
+mod sample_tests;
 mod scripts;
-mod select;
+pub(super) mod select;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write;
@@ -33,6 +36,10 @@ const PERIOD: Duration = Duration::from_secs(1);
 const ADDRESSES_SHOWN: usize = 1;
 /// Problems that the table shows.
 const PROBLEMS_SHOWN: usize = 10;
+/// For how many seconds a change of state is shown before what has not changed.
+const RECENT: f64 = 600.0;
+/// For how many seconds after its start a daemon's changes of state are those that each start brings.
+const STARTING: f64 = 60.0;
 
 /// What to show, and how.
 #[derive(Clone, Debug, clap::Args)]
@@ -133,7 +140,11 @@ fn one(options: &Options, name: &str, terminal: Terminal) -> Result<String, Erro
         }
         asked => asked?,
     };
-    if options.json { json(&detail, options.watch) } else { Ok(full(&detail, terminal)) }
+    if options.json {
+        json(&detail, options.watch)
+    } else {
+        Ok(full(&detail, jiff::Timestamp::now(), terminal))
+    }
 }
 
 /// Only the routers that are meant, and their interfaces.
@@ -160,8 +171,8 @@ fn check(options: &Options, terminal: Terminal) -> Result<(bool, String), Error>
 }
 
 fn checked(status: &Status, everything: usize, terminal: Terminal) -> (bool, String) {
-    let mut text = summary(&status.routers, everything, terminal);
     let problems = problems(status);
+    let mut text = summary(&status.routers, everything, problems.len(), terminal);
     for problem in &problems {
         let _ = writeln!(text, "{}", terminal.fit(&terminal.paint(problem, Colour::Red), 4));
     }
@@ -234,10 +245,12 @@ fn overview(status: &Status, everything: usize, terminal: Terminal) -> String {
     if let Some(reload) = &status.reload {
         text += &last_reload(reload, terminal);
     }
-    text += &summary(&status.routers, everything, terminal);
+    let problems = problems(status);
+    text += &summary(&status.routers, everything, problems.len(), terminal);
     text.push('\n');
+    push_problems(&mut text, &problems, terminal);
     if !status.routers.is_empty() {
-        push_lines(&mut text, &routers(&status.routers, terminal));
+        push_lines(&mut text, &routers(&worst_first(status), terminal));
         text.push('\n');
     }
     push_lines(&mut text, &interfaces(&status.interfaces, terminal));
@@ -246,17 +259,6 @@ fn overview(status: &Status, everything: usize, terminal: Terminal) -> String {
         push_lines(&mut text, &scripts::lines(&status.scripts, terminal));
     }
     objects(&mut text, "ALWAYS THERE", &status.always, true, terminal);
-    let problems = problems(status);
-    if !problems.is_empty() {
-        let _ = writeln!(text, "\n{}", terminal.paint("PROBLEMS", Colour::Bold));
-        for problem in problems.iter().take(PROBLEMS_SHOWN) {
-            let _ = writeln!(text, "{}", terminal.fit(&terminal.paint(problem, Colour::Red), 4));
-        }
-        if let Some(more) = problems.len().checked_sub(PROBLEMS_SHOWN).filter(|more| *more > 0) {
-            let plural = if more == 1 { "" } else { "s" };
-            let _ = writeln!(text, "and {more} more problem{plural}: --json has them all");
-        }
-    }
     let counted: Vec<_> = api::current(&status.counters).filter(|(_, count)| **count > 0).collect();
     if !counted.is_empty() {
         let counted = counted.iter().map(|(name, count)| format!("{name} {count}"));
@@ -264,6 +266,40 @@ fn overview(status: &Status, everything: usize, terminal: Terminal) -> String {
         let _ = writeln!(text, "\n{}  {counted}", terminal.paint("COUNTED", Colour::Bold));
     }
     text
+}
+
+/// Before the table: who looks at many routers sees what is wrong with them first.
+fn push_problems(text: &mut String, problems: &[String], terminal: Terminal) {
+    if problems.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "{}", terminal.paint("PROBLEMS", Colour::Bold));
+    for problem in problems.iter().take(PROBLEMS_SHOWN) {
+        let _ = writeln!(text, "{}", terminal.fit(&terminal.paint(problem, Colour::Red), 4));
+    }
+    if let Some(more) = problems.len().checked_sub(PROBLEMS_SHOWN).filter(|more| *more > 0) {
+        let plural = if more == 1 { "" } else { "s" };
+        let _ = writeln!(text, "and {more} more problem{plural}: --check shows them all");
+    }
+    text.push('\n');
+}
+
+/// The routers with problems, then those in FAULT, then those that have changed their state lately, the last one first, and
+/// then the others, each as they are configured.
+fn worst_first(status: &Status) -> Vec<&RouterStatus> {
+    let lately = |router: &RouterStatus| {
+        router.since_s < RECENT && status.uptime_s - router.since_s > STARTING
+    };
+    let mut routers: Vec<_> = status.routers.iter().collect();
+    routers.sort_by(|a, b| {
+        let rank = |router: &RouterStatus| {
+            (router.problems.is_empty(), router.state != "FAULT", !lately(router))
+        };
+        let later =
+            if lately(a) && lately(b) { a.since_s.total_cmp(&b.since_s) } else { Ordering::Equal };
+        rank(a).cmp(&rank(b)).then(later)
+    });
+    routers
 }
 
 /// What came of the last reload.
@@ -287,24 +323,34 @@ fn push_lines(text: &mut String, lines: &[String]) {
     }
 }
 
-/// `3 routers: 1 MASTER, 2 BACKUP`.
-fn summary(routers: &[RouterStatus], everything: usize, terminal: Terminal) -> String {
-    let mut states: BTreeMap<&str, usize> = BTreeMap::new();
+/// `3 virtual routers: 1 FAULT, 2 MASTER; 1 PROBLEM`.
+fn summary(
+    routers: &[RouterStatus],
+    everything: usize,
+    problems: usize,
+    terminal: Terminal,
+) -> String {
+    let mut states: BTreeMap<(bool, &str), usize> = BTreeMap::new();
     for router in routers {
-        *states.entry(&router.state).or_default() += 1;
+        *states.entry((router.state != "FAULT", &router.state)).or_default() += 1;
     }
-    let states = states
-        .iter()
-        .map(|(state, count)| format!("{count} {}", terminal.paint(state, state_colour(state))));
+    let states = states.iter().map(|((_, state), count)| {
+        format!("{count} {}", terminal.paint(state, state_colour(state)))
+    });
     let states = states.collect::<Vec<_>>().join(", ");
     let of = if routers.len() == everything { String::new() } else { format!(" of {everything}") };
     let colon = if routers.is_empty() && everything > 0 { "" } else { ": " };
     let states = if everything == 0 { "idle".to_owned() } else { states };
     let s = if everything == 1 { "" } else { "s" };
-    format!("{}{of} virtual router{s}{colon}{states}\n", routers.len())
+    let wrong = match problems {
+        0 => String::new(),
+        1 => format!("; {}", terminal.paint("1 PROBLEM", Colour::Red)),
+        many => format!("; {}", terminal.paint(&format!("{many} PROBLEMS"), Colour::Red)),
+    };
+    format!("{}{of} virtual router{s}{colon}{states}{wrong}\n", routers.len())
 }
 
-fn routers(routers: &[RouterStatus], terminal: Terminal) -> Vec<String> {
+fn routers(routers: &[&RouterStatus], terminal: Terminal) -> Vec<String> {
     Table::of(routers)
         .text("ROUTER", 0, |r| r.name.clone())
         .text("INTERFACE", 3, |r| r.interface.clone())
@@ -313,10 +359,10 @@ fn routers(routers: &[RouterStatus], terminal: Terminal) -> Vec<String> {
         .text("STATE", 0, |r| r.state.clone())
         .coloured(|router| state_colour(&router.state))
         .text("SINCE", 1, |r| format_duration(r.since_s))
-        .text("PRIO", 4, priority)
-        .text("MASTER (PRIO)", 0, master)
-        .text("NEXT", 7, next)
-        .text("ADDRESSES", 5, addresses)
+        .text("PRIO", 4, |r| priority(r))
+        .text("MASTER (PRIO)", 0, |r| master(r))
+        .text("NEXT", 7, |r| next(r))
+        .text("ADDRESSES", 5, |r| addresses(r))
         .text("REASON", 6, |r| r.cause.clone().unwrap_or_default())
         .cut()
         .lines(terminal)
@@ -405,7 +451,7 @@ fn problems(status: &Status) -> Vec<String> {
 }
 
 /// Everything about one router, for people.
-fn full(detail: &RouterDetail, terminal: Terminal) -> String {
+fn full(detail: &RouterDetail, now: jiff::Timestamp, terminal: Terminal) -> String {
     let RouterDetail { router, on, .. } = detail;
     let mut text = String::new();
     let _ = writeln!(
@@ -482,7 +528,6 @@ fn full(detail: &RouterDetail, terminal: Terminal) -> String {
 
     objects(&mut text, "ROUTES AND RULES", &detail.objects, router.state == "MASTER", terminal);
     let _ = writeln!(text, "\n{}", terminal.paint("LAST TRANSITIONS", Colour::Bold));
-    let now = jiff::Timestamp::now();
     for event in &detail.history {
         let ago = event.time.parse().map(|then: jiff::Timestamp| now.duration_since(then));
         let ago =
@@ -758,6 +803,37 @@ mod tests {
         assert!(wide.contains("no advertisement from 10.0.0.2 for 3.61 s"), "{wide}");
         assert!(wide.contains("10.0.0.101/24 +4") && wide.contains("advert 0.41s"));
         assert_eq!(shown(routers(), None), wide);
+    }
+
+    #[test]
+    fn what_is_wrong_comes_first() {
+        let mut status = Status { uptime_s: 100_000.0, ..empty() };
+        let long = |name: &str, state: &str, since_s, problems: &[&str]| RouterStatus {
+            since_s,
+            ..router(name, state, problems)
+        };
+        status.routers = vec![
+            long("old", "MASTER", 50_000.0, &[]),
+            long("earlier", "BACKUP", 500.0, &[]),
+            long("later", "MASTER", 5.0, &[]),
+            long("faulty", "FAULT", 50_000.0, &[]),
+            long("wrong", "MASTER", 50_000.0, &["split brain"]),
+            long("older", "BACKUP", 60_000.0, &[]),
+        ];
+        let names = |status: &Status| {
+            worst_first(status).iter().map(|router| router.name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&status), ["wrong", "faulty", "later", "earlier", "old", "older"]);
+        let text = overview(&status, 6, Terminal::default());
+        assert!(
+            text.contains("6 virtual routers: 1 FAULT, 2 BACKUP, 3 MASTER; 1 PROBLEM\n"),
+            "{text}"
+        );
+        let place = |word: &str| text.find(word).unwrap();
+        assert!(place("wrong: split brain") < place("ROUTER "), "{text}");
+        // What every start brings is no change.
+        status.uptime_s = 505.0;
+        assert_eq!(names(&status), ["wrong", "faulty", "later", "old", "earlier", "older"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The command line's side of the control socket.
 
 use std::io::{self, BufRead, BufReader, Read, Take, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -139,18 +140,26 @@ pub enum Streamed {
     Lost(u64),
 }
 
-/// The events of a running daemon, as they happen. It ends, with an error, when the daemon does.
+/// The events of a running daemon: what it knows already, and if `goes_on`, what happens then. That ends, with an error,
+/// when the daemon does.
 /// Errors: [`Error`]; each item can be one as well.
 pub fn follow(
     instance: &Instance,
     since: Option<Duration>,
     name: Option<String>,
+    goes_on: bool,
 ) -> Result<impl Iterator<Item = Result<Streamed, Error>>, Error> {
     let since_ms = since.map(|since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
     let mut connection = Connection::open(instance, &Request::Events { since_ms, name })?;
-    // Nothing may happen for years.
-    let patience = connection.stream.get_ref().get_ref().set_read_timeout(None);
-    patience.map_err(|error| Error::Silent(instance.clone(), error))?;
+    let stream = connection.stream.get_ref().get_ref();
+    let set = if goes_on {
+        // Nothing may happen for years.
+        stream.set_read_timeout(None)
+    } else {
+        // The daemon ends the stream when it would wait, and sees that nobody does.
+        stream.shutdown(Shutdown::Write)
+    };
+    set.map_err(|error| Error::Silent(instance.clone(), error))?;
     let mut ended = false;
     Ok(std::iter::from_fn(move || {
         if ended {
@@ -160,6 +169,10 @@ pub fn follow(
             Ok(Answer::Event(event)) => Ok(Streamed::Event(Box::new(event))),
             Ok(Answer::Lost { events }) => Ok(Streamed::Lost(events)),
             Ok(_) => Err(wrong(&connection.instance)),
+            Err(Error::HungUp(_)) if !goes_on => {
+                ended = true;
+                return None;
+            }
             Err(error) => Err(error),
         };
         ended = next.is_err();

@@ -721,6 +721,17 @@ mod tests {
     }
 
     #[test]
+    fn who_does_not_follow_gets_what_there_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("control.sock");
+        busy_engine(serve_at(&socket), 150, 150);
+        let mut stream = connect(&socket);
+        stream.write_all(b"{\"command\":\"events\",\"since_ms\":99999}\n").unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(io::BufReader::new(stream).lines().count(), 150);
+    }
+
+    #[test]
     fn a_client_that_does_not_read_is_cut_off() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("control.sock");

@@ -14,8 +14,10 @@ use crate::api::history::{Cursor, Entry, EventKind, EventSource};
 use crate::engine::time::Nanos;
 use crate::engine::types::{ObjectId, RouterId};
 
-/// Entries for all routers together.
+/// Entries for all routers together, at least.
 pub const CAPACITY: usize = 4096;
+/// And for each router: a start brings two of each.
+pub const FOR_EACH: usize = 4;
 /// Transitions, and notices, that are kept of one router, and changes of one tracked object.
 pub const PER_ROUTER: u8 = 16;
 /// A router that has [`PER_ROUTER`] notices younger than this gets no more of them: others can cause them
@@ -51,6 +53,11 @@ impl Kept {
     }
 }
 
+/// How many entries there are of so many routers.
+fn capacity(routers: usize) -> usize {
+    CAPACITY.max(routers.saturating_mul(FOR_EACH))
+}
+
 /// The ring.
 pub struct History {
     entries: VecDeque<Entry>,
@@ -63,8 +70,8 @@ pub struct History {
 impl History {
     /// An empty history for routers numbered below `routers`; others are not noted.
     pub fn new(routers: usize) -> Self {
-        // Memory that is not touched yet costs nothing, and this never grows.
-        let entries = VecDeque::with_capacity(CAPACITY);
+        // Memory that is not touched yet costs nothing, and this grows with a reload only.
+        let entries = VecDeque::with_capacity(capacity(routers));
         Self { entries, kept: vec![Kept::default(); routers], kept_objects: Vec::new(), last: 0 }
     }
 
@@ -102,7 +109,7 @@ impl History {
                 return false;
             }
             self.remove(oldest);
-        } else if self.entries.len() >= CAPACITY {
+        } else if self.entries.len() >= capacity(self.kept.len()) {
             self.remove(Some(0));
         }
         if let Some(kept) = self.kept(source, &kind) {
@@ -219,6 +226,20 @@ mod tests {
         assert_eq!(*numbers(&everything.entries).last().unwrap(), history.last());
         // Not for a router that is not there.
         assert!(!history.note(router(2), Nanos(1), TURN));
+    }
+
+    #[test]
+    fn what_a_start_of_many_brings_is_kept() {
+        let routers = 4080;
+        let mut history = History::new(routers);
+        for at in 0..3 {
+            for number in 0..routers {
+                let number = u32::try_from(number).unwrap();
+                assert!(history.note(router(number), Nanos(at), TURN));
+            }
+        }
+        assert_eq!(history.transitions(RouterId(0), 10).len(), 3);
+        assert_eq!(history.entries.len(), 3 * routers);
     }
 
     #[test]

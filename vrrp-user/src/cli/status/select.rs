@@ -32,13 +32,19 @@ impl Wanted {
     /// Whether a router is meant.
     pub fn is(&self, router: &RouterStatus) -> bool {
         match self {
-            Self::Name(name) => *name == router.name || *name == place(router),
-            Self::Pattern(pattern) => {
-                matches(pattern, &router.name) || matches(pattern, &place(router))
-            }
+            Self::Name(_) | Self::Pattern(_) => self.names(&router.name, &place(router)),
             Self::Address(address) => {
                 addresses(router).any(|has| has.parse::<IpAddr>().is_ok_and(|has| has == *address))
             }
+        }
+    }
+
+    /// Whether a router is meant by its name or its `INTERFACE/VRID`.
+    pub fn names(&self, router: &str, place: &str) -> bool {
+        match self {
+            Self::Name(name) => name == router || name == place,
+            Self::Pattern(pattern) => matches(pattern, router) || matches(pattern, place),
+            Self::Address(_) => false,
         }
     }
 
@@ -81,7 +87,7 @@ pub fn unknown_interface(name: &str, status: &Status) -> String {
 }
 
 /// The names that a word may have been meant for, as `; near are a, b`; nothing if there are none.
-fn near<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> String {
+pub fn near<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> String {
     let lower = word.to_lowercase();
     let most = if lower.chars().count() > 5 { 2 } else { 1 };
     let distance = |name: &str| {
