@@ -143,6 +143,122 @@ fn keepalived_against_vrrp_user() -> Result<()> {
     play(Kind::Keepalived, Kind::VrrpUser)
 }
 
+/// What the network lets through from one host to the other, and what counts there; `a` ranks above.
+struct OneWay {
+    lab: Lab,
+    hosts: [Host; 2],
+    daemons: [Daemon; 2],
+    /// Each believes that the address is where the host of that number is, and uses it all the time.
+    clients: [Host; 2],
+}
+
+/// What the switch counts of each host: packets from the address, and advertisements, of which it makes a copy for each other host.
+const FROM_A: [(&str, &str); 2] = [
+    ("a_answers", "iifname to-a ether type ip ip protocol icmp ip saddr 10.0.0.100"),
+    ("a_adverts", "iifname to-a oifname to-c ether type ip ip protocol 112"),
+];
+const FROM_B: [(&str, &str); 2] = [
+    ("b_answers", "iifname to-b ether type ip ip protocol icmp ip saddr 10.0.0.100"),
+    ("b_adverts", "iifname to-b oifname to-c ether type ip ip protocol 112"),
+];
+/// As often as a client sends to the address, seconds.
+const PACE: &str = "0.1";
+
+impl OneWay {
+    fn new(a: Kind, b: Kind) -> Result<Self> {
+        let lab = Lab::new()?;
+        let hosts = [lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?];
+        let clients = [lab.host("c", "10.0.0.3/24")?, lab.host("d", "10.0.0.4/24")?];
+        for (client, host) in clients.iter().zip(&hosts) {
+            let to = ["neighbour", "add", VIP, "lladdr", &mac(host), "dev", "eth0"];
+            client.ip(&[&to[..], &["nud", "permanent"]].concat())?;
+        }
+        let mut daemons = [a.start(&hosts[0], &conf(100))?, b.start(&hosts[1], &conf(50))?];
+        daemons[0].wait_state(&hosts[0], ROUTER, "MASTER", STEP)?;
+        daemons[1].wait_state(&hosts[1], ROUTER, "BACKUP", STEP)?;
+        Ok(Self { lab, hosts, daemons, clients })
+    }
+
+    /// From now on nothing passes these ways, and everything all others.
+    fn cut(&self, ways: &[[&str; 2]]) -> Result<()> {
+        let mut rules = String::from(
+            "add table bridge cut; delete table bridge cut; add table bridge cut; \
+             add chain bridge cut f { type filter hook forward priority 0; }",
+        );
+        for [from, to] in ways {
+            rules += &format!("; add rule bridge cut f iifname {from} oifname {to} drop");
+        }
+        self.lab.network().run("nft", &[&rules]).map(drop)
+    }
+
+    /// Waits until the switch has counted so many.
+    fn counted(&self, name: &str, count: u64) -> Result<()> {
+        self.lab.wait_until(STEP, &format!("{count} {name}"), || {
+            Ok((self.lab.counted(name)? >= count).then_some(()))
+        })
+    }
+}
+
+/// Two masters that live and renew their leases: no fence is for them, and what the protocol leaves is until the one that ranks below
+/// hears the next advertisement of the other one, whether it is heard itself or not.
+fn one_way(a: Kind, b: Kind) -> Result<()> {
+    const TO_B: [&str; 2] = ["to-a", "to-b"];
+    const TO_A: [&str; 2] = ["to-b", "to-a"];
+    let mut stage = OneWay::new(a, b)?;
+    let mut pings = Vec::new();
+    for client in &stage.clients {
+        pings.push(client.spawn("ping", "ping", &["-i", PACE, "-w", "60", VIP])?);
+    }
+    // First the one that ranks above hears the other, then neither does. Afterwards the one that ranks below hears, and then both.
+    for (cut, healed) in [(&[TO_B][..], &[TO_A][..]), (&[TO_A, TO_B], &[])] {
+        stage.cut(cut)?;
+        stage.daemons[1].wait_state(&stage.hosts[1], ROUTER, "MASTER", STEP)?;
+        // As long as that lasts, both answer and both advertise.
+        stage.lab.count_from_now(&[FROM_A, FROM_B].concat())?;
+        for (name, _) in [FROM_A, FROM_B].concat() {
+            stage.counted(name, 3)?;
+        }
+        assert_eq!(stage.daemons[0].state(&stage.hosts[0], ROUTER), "MASTER");
+
+        let heard = "iifname to-a oifname to-b ether type ip ip protocol 112";
+        stage.lab.count_after(heard, &[FROM_A, FROM_B].concat())?;
+        stage.cut(healed)?;
+        stage.daemons[1].wait_state(&stage.hosts[1], ROUTER, "BACKUP", STEP)?;
+        for (name, _) in FROM_A {
+            stage.counted(name, 3)?;
+        }
+        let [answers, adverts] = [stage.lab.counted("b_answers")?, stage.lab.counted("b_adverts")?];
+        println!("{} below {}: {answers} answers, {adverts} adverts", b.name(), a.name());
+        // One that was on its way when it heard, and the one of who gives way where it may not have been heard (`higher_prio_advert`).
+        assert!(answers <= 1 && adverts <= 1, "{answers} answers, {adverts} adverts");
+    }
+    for (n, became_master) in [(0, 1), (1, 2)] {
+        let Some(daemon) = ours(&stage.daemons[n]) else { continue };
+        let stats = daemon.router_stats(&stage.hosts[n], ROUTER)?;
+        assert_eq!(stats["became_master"], became_master, "{stats}");
+    }
+    // The one that gives way may have been fenced, for as long as that takes; the other one never.
+    if let Some(daemon) = ours(&stage.daemons[0]) {
+        assert_eq!(daemon.router_stats(&stage.hosts[0], ROUTER)?["fenced_packets"], 0);
+    }
+    Ok(())
+}
+
+#[test]
+fn one_way_between_two_of_ours() -> Result<()> {
+    one_way(Kind::VrrpUser, Kind::VrrpUser)
+}
+
+#[test]
+fn one_way_above_keepalived() -> Result<()> {
+    one_way(Kind::VrrpUser, Kind::Keepalived)
+}
+
+#[test]
+fn one_way_below_keepalived() -> Result<()> {
+    one_way(Kind::Keepalived, Kind::VrrpUser)
+}
+
 /// A handover in good order is none.
 #[test]
 fn a_handover_is_no_split_brain() -> Result<()> {
