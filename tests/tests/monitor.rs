@@ -1,21 +1,18 @@
 //! `monitor` and `top` as people use them.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
 
-use std::fs::File;
-use std::io::{Read, Write};
+mod top;
+
 use std::net::Ipv4Addr;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command};
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::os::fd::AsRawFd;
+use std::process::Command;
 use std::time::Duration;
 
-use nix::pty::{Winsize, openpty};
+use nix::pty::Winsize;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::termios::{Termios, tcgetattr};
 use nix::unistd::Pid;
 use serde_json::Value;
+use top::Top;
 use vrrp_tests::{
     Frame, Host, Instance, Keepalived, Lab, Process, RawSocket, Result, VrrpUser, wait_until,
 };
@@ -173,85 +170,6 @@ fn without_a_daemon_the_rest_is_shown() -> Result<()> {
     line(&text, &["daemon `", "no longer runs: what its programs still stop is shown"])?;
     text.terminate(LONG)?;
     Ok(())
-}
-
-/// `top` on a terminal of its own.
-struct Top {
-    child: Child,
-    /// The end of the keyboard.
-    keys: File,
-    screen: Arc<Mutex<vt100::Parser>>,
-    /// Keeps the terminal alive when `top` is gone.
-    terminal: OwnedFd,
-    before: Termios,
-}
-
-impl Top {
-    fn start(host: &Host) -> Result<Self> {
-        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-        let pty = openpty(Some(&size), None).unwrap();
-        let before = tcgetattr(&pty.slave).unwrap();
-        let end = || pty.slave.try_clone().unwrap();
-        let mut command = ours(host, "top", &[])?;
-        command.stdin(end()).stdout(end()).stderr(end()).env("TERM", "xterm-256color");
-        // SAFETY: setsid(2) and ioctl(2) are bare system calls, as is allowed between fork and exec;
-        // descriptor 0 is the terminal.
-        unsafe {
-            command.pre_exec(|| {
-                libc::setsid();
-                libc::ioctl(0, libc::TIOCSCTTY, 0);
-                Ok(())
-            });
-        }
-        let child = command.spawn().unwrap();
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(24, 80, 0)));
-        let mut output = File::from(pty.master.try_clone().unwrap());
-        let shared = Arc::clone(&screen);
-        thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            while let Ok(read @ 1..) = output.read(&mut bytes) {
-                shared.lock().unwrap().process(&bytes[..read]);
-            }
-        });
-        Ok(Self { child, keys: pty.master.into(), screen, terminal: pty.slave, before })
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).unwrap();
-    }
-
-    fn text(&self) -> String {
-        self.screen.lock().unwrap().screen().contents()
-    }
-
-    fn wait_for(&self, what: &str) -> Result<()> {
-        wait_until(LONG, &format!("{what:?} on the screen"), || {
-            Ok(self.text().contains(what).then_some(()))
-        })
-        .inspect_err(|_| eprintln!("the screen is\n{}", self.text()))
-    }
-
-    /// Waits for its end, and looks at what it leaves.
-    fn ends_in_order(&mut self) -> Result<()> {
-        let status = wait_until(LONG, "top ends", || Ok(self.child.try_wait().unwrap()))?;
-        assert!(status.success(), "{status}");
-        let after = tcgetattr(&self.terminal).unwrap();
-        assert_eq!(after.local_flags, self.before.local_flags);
-        assert_eq!(after.input_flags, self.before.input_flags);
-        assert_eq!(after.output_flags, self.before.output_flags);
-        wait_until(LONG, "the screen is as before", || {
-            let parser = self.screen.lock().unwrap();
-            let screen = parser.screen();
-            Ok((!screen.alternate_screen() && !screen.hide_cursor()).then_some(()))
-        })
-    }
-}
-
-impl Drop for Top {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[test]

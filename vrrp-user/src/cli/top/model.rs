@@ -93,6 +93,8 @@ pub enum Daemon {
         uptime_s: f64,
         config: String,
     },
+    /// It runs, and neither what it says nor its maps can be read. Why these cannot.
+    Unreadable(String),
     /// It does not, and its maps are there. Why it cannot be asked.
     Stopped(String),
     /// Neither a daemon nor maps.
@@ -110,7 +112,7 @@ pub struct Reading {
     pub daemon: Daemon,
     /// Why there are no counters.
     pub no_maps: Option<String>,
-    /// What is in the maps and not shown, as another version of the daemon made them.
+    /// What a daemon of another version says, or has in its maps, and is not shown.
     pub unread: Vec<String>,
     pub routers: Vec<RouterRow>,
     /// What was not accepted.
@@ -376,6 +378,7 @@ impl Model {
         let mut events = Vec::new();
         let named = |daemon: &Daemon| match daemon {
             Daemon::Running { pid, .. } => format!("the daemon runs, pid {pid}"),
+            Daemon::Unreadable(_) => "the daemon runs, and is of another version".to_owned(),
             Daemon::Stopped(_) => "the daemon is gone, its maps are there".to_owned(),
             Daemon::Nothing(_) => "the daemon and its maps are gone".to_owned(),
         };

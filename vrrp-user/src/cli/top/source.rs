@@ -35,6 +35,8 @@ pub struct Source {
     instance: Instance,
     bpffs: Option<PathBuf>,
     status: Option<Status>,
+    /// Why what a daemon says cannot be read that runs.
+    unread: Option<String>,
     ask_at: Instant,
 }
 
@@ -53,7 +55,7 @@ struct Maps {
 impl Source {
     /// Of an instance, whose pins are on this bpffs or where they usually are.
     pub fn new(instance: Instance, bpffs: Option<PathBuf>) -> Self {
-        Self { instance, bpffs, status: None, ask_at: Instant::now() }
+        Self { instance, bpffs, status: None, unread: None, ask_at: Instant::now() }
     }
 
     pub fn read(&mut self) -> Reading {
@@ -68,9 +70,12 @@ impl Source {
                 uptime_s: status.uptime_s,
                 config: status.config.clone(),
             },
-            // It runs, and is slow to answer.
+            // It runs, and is slow to answer, or cannot be understood.
             (None, None, Ok(maps)) => {
                 Daemon::Running { pid: maps.pid, uptime_s: 0.0, config: String::new() }
+            }
+            (None, None, Err(error)) if self.unread.is_some() => {
+                Daemon::Unreadable(bpf::chain(error))
             }
             (Some(why), _, Ok(_)) => Daemon::Stopped(why),
             (why, _, Err(error)) => Daemon::Nothing(match why {
@@ -89,7 +94,7 @@ impl Source {
                 Daemon::Running { .. } => {
                     self.status.iter().flat_map(|s| &s.routers).map(from_status).collect()
                 }
-                Daemon::Stopped(_) | Daemon::Nothing(_) => Vec::new(),
+                Daemon::Unreadable(_) | Daemon::Stopped(_) | Daemon::Nothing(_) => Vec::new(),
             },
         };
         let refusals = maps.iter().flat_map(|maps| refusals(maps, now)).collect();
@@ -101,7 +106,12 @@ impl Source {
             clock: TimeOfDay::now().to_string().chars().take(8).collect(),
             daemon,
             no_maps,
-            unread: maps.map(|maps| maps.unread).unwrap_or_default(),
+            unread: self
+                .unread
+                .iter()
+                .cloned()
+                .chain(maps.map(|maps| maps.unread).unwrap_or_default())
+                .collect(),
             routers,
             refusals,
             took: begun.elapsed(),
@@ -114,10 +124,23 @@ impl Source {
         let gone = if begun >= self.ask_at {
             match client::status(&self.instance) {
                 Ok(status) => {
-                    self.status = Some(status);
+                    (self.status, self.unread) = (Some(status), None);
                     None
                 }
-                Err(error) => Some(error.to_string()),
+                // It runs, and is of another version.
+                Err(error @ (client::Error::Garbled(..) | client::Error::Refused(..))) => {
+                    (self.status, self.unread) = (None, Some(error.to_string()));
+                    None
+                }
+                Err(
+                    error @ (client::Error::NotRunning { .. }
+                    | client::Error::Permission(_)
+                    | client::Error::Silent(..)
+                    | client::Error::HungUp(_)),
+                ) => {
+                    self.unread = None;
+                    Some(error.to_string())
+                }
             }
         } else {
             UnixStream::connect(self.instance.socket()).err().map(|error| error.to_string())

@@ -34,8 +34,10 @@ pub fn draw(frame: &mut Frame<'_>, model: &mut Model) {
         16..30 => 7,
         height => (height / 4).min(16),
     };
-    let [head, table, pane, foot] = Layout::vertical([
+    let unread = unread(model, area.height / 8);
+    let [head, notes, table, pane, foot] = Layout::vertical([
         Constraint::Length(3),
+        Constraint::Length(u16::try_from(unread.len()).unwrap_or_default()),
         Constraint::Min(2),
         Constraint::Length(pane_height),
         Constraint::Length(1),
@@ -44,6 +46,7 @@ pub fn draw(frame: &mut Frame<'_>, model: &mut Model) {
     // First: it settles which rows are visible.
     let rows = draw_table(frame, model, table);
     frame.render_widget(Paragraph::new(header(model, rows, head.width)), head);
+    frame.render_widget(Paragraph::new(unread).yellow(), notes);
     if pane.height > 0 {
         draw_panes(frame, model, pane);
     }
@@ -52,6 +55,18 @@ pub fn draw(frame: &mut Frame<'_>, model: &mut Model) {
         Mode::Help => draw_help(frame, model, area),
         Mode::Table | Mode::Filter => {}
     }
+}
+
+/// What cannot be read, in so many lines.
+fn unread(model: &Model, height: u16) -> Vec<Line<'static>> {
+    let unread = model.reading.as_ref().map_or(&[][..], |reading| &reading.unread);
+    let height = usize::from(height).max(1);
+    let (shown, left) = match unread.split_at_checked(height - 1) {
+        Some((shown, left @ [_, _, ..])) => (shown, left.len()),
+        Some(_) | None => (unread, 0),
+    };
+    let more = (left > 0).then(|| format!("{left} more: `vrrp-user stats` has all"));
+    shown.iter().cloned().chain(more).map(Line::from).collect()
 }
 
 fn header(model: &Model, rows: usize, width: u16) -> Vec<Line<'static>> {
@@ -68,6 +83,7 @@ fn header(model: &Model, rows: usize, width: u16) -> Vec<Line<'static>> {
             config = path;
             Span::from(text)
         }
+        Daemon::Unreadable(_) => Span::from(" DAEMON OF ANOTHER VERSION ").red().reversed(),
         Daemon::Stopped(_) => Span::from(" DAEMON GONE, only its maps are there ").red().reversed(),
         Daemon::Nothing(_) => Span::from(" NO DAEMON, NO MAPS ").red().reversed(),
     };
@@ -101,7 +117,9 @@ fn header(model: &Model, rows: usize, width: u16) -> Vec<Line<'static>> {
         second.push(Span::from(format!("{}{place}", " ".repeat(room.max(2)))));
     }
     let third = match (&reading.daemon, &reading.no_maps) {
-        (Daemon::Nothing(why) | Daemon::Stopped(why), _) => Line::from(why.clone()).dim(),
+        (Daemon::Nothing(why) | Daemon::Stopped(why) | Daemon::Unreadable(why), _) => {
+            Line::from(why.clone()).dim()
+        }
         (Daemon::Running { .. }, Some(why)) => Line::from(format!("no counters: {why}")).yellow(),
         (Daemon::Running { .. }, None) => {
             let refused = model.total_refused();
@@ -121,8 +139,6 @@ fn header(model: &Model, rows: usize, width: u16) -> Vec<Line<'static>> {
                     bytes(model.total(|r| r.rx_bytes)),
                     bytes(model.total(|r| r.tx_bytes))
                 )),
-                Span::from(reading.unread.iter().map(|why| format!("; {why}")).collect::<String>())
-                    .yellow(),
             ])
         }
     };
@@ -512,6 +528,28 @@ mod tests {
         model.update(next);
         model.press(Key::Tab);
         same("80x24-gone.txt", &screen(&mut model, 80, 24));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said() {
+        let mut model = model(3);
+        let mut next = reading(3, 103.0);
+        let mut last = |count, height| {
+            next.unread = (1..=count).map(|n| format!("map {n} is not shown")).collect();
+            model.update(next.clone());
+            let screen = screen(&mut model, 80, height);
+            screen.lines().skip(3).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert!(last(0, 24)[0].starts_with("ROUTER"));
+        assert_eq!(last(3, 24)[2], "map 3 is not shown");
+        let lines = last(4, 24);
+        assert_eq!(
+            (&*lines[1], &*lines[2]),
+            ("map 2 is not shown", "2 more: `vrrp-user stats` has all")
+        );
+        assert!(lines[3].starts_with("ROUTER"));
+        assert_eq!(last(2, 8)[0], "2 more: `vrrp-user stats` has all");
+        assert_eq!(last(1, 8)[0], "map 1 is not shown");
     }
 
     #[test]
