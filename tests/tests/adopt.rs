@@ -5,12 +5,15 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Barrier;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use vrrp_common::maps::Control;
 use vrrp_tests::story::{Daemon, Kind};
 use vrrp_tests::{
     Frr, Host, Instance, Lab, MemoryCgroup, Pair, Process, Result, Tcpdump, VrrpUser, pause, skip,
@@ -252,7 +255,7 @@ fn pins_that_cannot_be_used_are_refused() -> Result<()> {
         vrrp_tests::run(std::process::Command::new("bpftool").args(words)).map(drop)
     };
     let zeros = |count: usize| vec!["00"; count].join(" ");
-    let size = size_of::<vrrp_common::maps::Control>();
+    let size = size_of::<Control>();
     type Harm<'a> = &'a dyn Fn() -> Result<()>;
     let harms: [(&str, Harm<'_>); 6] = [
         ("INFO is missing among them", &|| {
@@ -311,6 +314,135 @@ fn pins_that_cannot_be_used_are_refused() -> Result<()> {
         }
         assert!(!pins.exists() && !host.has_address(VIP)?);
     }
+    Ok(())
+}
+
+/// What stands in `CONTROL`, as bpftool(8) reads it.
+fn control(pins: &Path) -> Control {
+    let path = pins.join("CONTROL").display().to_string();
+    let args = ["-j", "map", "lookup", "pinned", &path, "key", "0", "0", "0", "0"];
+    let text = vrrp_tests::run(std::process::Command::new("bpftool").args(args)).unwrap();
+    let entry: Value = serde_json::from_str(&text).unwrap();
+    let byte =
+        |it: &Value| u8::from_str_radix(it.as_str().unwrap().trim_start_matches("0x"), 16).unwrap();
+    let value: Vec<u8> = entry["value"].as_array().unwrap().iter().map(byte).collect();
+    bytemuck::pod_read_unaligned(&value)
+}
+
+fn write_control(pins: &Path, control: &Control) -> Result<()> {
+    let path = pins.join("CONTROL").display().to_string();
+    let value: Vec<String> = bytemuck::bytes_of(control).iter().map(u8::to_string).collect();
+    let args = ["map", "update", "pinned", &path, "key", "0", "0", "0", "0", "value"];
+    let args = args.into_iter().chain(value.iter().map(String::as_str));
+    vrrp_tests::run(std::process::Command::new("bpftool").args(args)).map(drop)
+}
+
+/// A page on which everything is there, and which says what cannot be: the daemon says what, and begins as one that has found
+/// nothing but addresses, of which it loses none.
+#[test]
+fn nonsense_is_not_adopted() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let pins = lab.bpffs().join("vrrp-user").join(VrrpUser::instance(&host));
+    let conf = Instance::new(51, 100, "10.0.0.100/24").v3("0.3").to_string();
+    let start = |state: &str| {
+        let mut daemon = VrrpUser::start(&host, &conf)?;
+        daemon.wait_state(&host, ROUTER, state, STEP)?;
+        Ok::<_, vrrp_tests::Error>(daemon)
+    };
+    let makes_no_sense = "what stands in CONTROL makes no sense: a daemon that ";
+    let another = "they were made by another version of the daemon (layout 4294967295, ";
+    type Harm = fn(Control) -> Control;
+    let harms: [(String, Harm); 5] = [
+        (format!("{makes_no_sense}is no process"), |it| Control { pid: 0, ..it }),
+        // Readers take it for one that is not ready.
+        (format!("{makes_no_sense}has not started"), |it| Control { started_ns: 0, ..it }),
+        (format!("{makes_no_sense}started in the future"), |it| Control {
+            started_ns: u64::MAX,
+            ..it
+        }),
+        (format!("{makes_no_sense}has adopted another one in the future"), |it| Control {
+            adopted_ns: u64::MAX,
+            ..it
+        }),
+        (another.to_owned(), |_| bytemuck::pod_read_unaligned(&[0xff; size_of::<Control>()])),
+    ];
+    for (why, harm) in harms {
+        let mut killed = start("MASTER")?;
+        lab.wait_until(STEP, "the address", || Ok(host.has_address(VIP)?.then_some(())))?;
+        killed.kill()?;
+        write_control(&pins, &harm(control(&pins)))?;
+        let monitor = host.spawn("ip monitor", "ip", &["monitor", "address"])?;
+        // It listens first, and takes over as nobody is there.
+        let mut daemon = start("MASTER")?;
+        let (log, status) = (daemon.log().text(), daemon.status(&host)?);
+        let refused = "what a killed daemon of this instance has pinned is not adopted: ";
+        assert!(log.contains(&format!("{refused}{why}")), "{why}: {log}");
+        assert!(log.contains("INIT -> BACKUP: started: listens for a master"), "{why}: {log}");
+        assert!(!log.contains("MASTER: adopted"), "{why}: {log}");
+        let counters = ["adopted", "not_adopted"].map(|name| status["counters"][name].as_u64());
+        assert_eq!(counters, [Some(0), Some(1)], "{why}: {log}");
+        assert!(host.has_address(VIP)?, "{why}");
+        assert!(!monitor.log().contains("Deleted"), "{why}: {}", monitor.log().text());
+        assert_eq!(control(&pins).pid, daemon.process().pid().as_raw().cast_unsigned());
+        assert!(daemon.stop()?.success());
+        assert!(!pins.exists() && !host.has_address(VIP)?, "{why}");
+    }
+    Ok(())
+}
+
+/// Two that are started at the same instant, again and again: after one that was stopped, and after one that was killed, which one of them
+/// adopts. One runs, and the other one ends with a word, and takes nothing from it.
+#[test]
+fn of_two_at_the_same_instant_one_runs() -> Result<()> {
+    const ROUNDS: usize = 20;
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let pins = lab.bpffs().join("vrrp-user").join(VrrpUser::instance(&host));
+    let mut first_ran = 0;
+    for round in 0..ROUNDS {
+        let together = Barrier::new(2);
+        let start = |file: &str| {
+            together.wait();
+            VrrpUser::start_with(&host, file, OWNER)
+        };
+        let mut two = thread::scope(|scope| {
+            let threads = ["one.conf", "two.conf"].map(|file| scope.spawn(move || start(file)));
+            let started: Result<Vec<VrrpUser>> =
+                threads.into_iter().map(|it| it.join().unwrap()).collect();
+            started
+        })?;
+        let (place, code) = lab.wait_until(STEP, "one of them ends", || {
+            for (place, daemon) in two.iter_mut().enumerate() {
+                if let Some(status) = daemon.process().ended()? {
+                    return Ok(Some((place, status.code())));
+                }
+            }
+            Ok(None)
+        })?;
+        let said = two[place].log().text();
+        assert!(code == Some(75) && said.contains("already running"), "{round}: {code:?} {said}");
+        let runs = &mut two[1 - place];
+        runs.wait_state(&host, ROUTER, "MASTER", STEP)?;
+        lab.wait_until(STEP, "the address", || Ok(host.has_address(VIP)?.then_some(())))?;
+        first_ran += place;
+        let pid = u64::from(runs.process().pid().as_raw().cast_unsigned());
+        let (log, stats) = (runs.log().text(), runs.stats(&host)?);
+        assert_eq!(
+            (runs.status(&host)?["pid"].as_u64(), stats["pid"].as_u64()),
+            (Some(pid), Some(pid))
+        );
+        assert_eq!(stats["routers"][0]["became_master"], 1, "{round}: {log}");
+        assert_eq!(log.contains("MASTER: adopted"), round % 2 == 1, "{round}: {log}");
+        assert!(!log.contains(" ERROR ") && !log.contains(" WARN "), "{round}: {log}");
+        if round % 2 == 0 {
+            runs.kill()?;
+        } else {
+            assert!(runs.stop()?.success());
+            assert!(!pins.exists() && !host.has_address(VIP)?, "{round}");
+        }
+    }
+    println!("the first one ran in {first_ran} of {ROUNDS} rounds");
     Ok(())
 }
 

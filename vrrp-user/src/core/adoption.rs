@@ -59,8 +59,8 @@ pub enum Unusable {
     #[error("the daemon ran in another network namespace")]
     OtherNamespace,
     /// What it said cannot be.
-    #[error("what stands in CONTROL makes no sense: a daemon that started in the future")]
-    Nonsense,
+    #[error("what stands in CONTROL makes no sense: {0}")]
+    Nonsense(&'static str),
     /// It was killed twice.
     #[error("the daemon has adopted another one {0} ago, and was killed again")]
     KilledAgain(Nanos),
@@ -90,8 +90,14 @@ impl PinFacts {
         if control.namespace != *namespace {
             return Err(Unusable::OtherNamespace);
         }
-        if control.pid == 0 || started == Nanos::ZERO || started.max(adopted) > now {
-            return Err(Unusable::Nonsense);
+        let nonsense = [
+            (control.pid == 0, "a daemon that is no process"),
+            (started == Nanos::ZERO, "a daemon that has not started"),
+            (started > now, "a daemon that started in the future"),
+            (adopted > now, "a daemon that has adopted another one in the future"),
+        ];
+        if let Some((_, what)) = nonsense.into_iter().find(|(is_so, _)| *is_so) {
+            return Err(Unusable::Nonsense(what));
         }
         if adopted > Nanos::ZERO && now - adopted < AGAIN && !planted(Fault::AdoptedAgain) {
             return Err(Unusable::KilledAgain(now - adopted));
@@ -441,8 +447,16 @@ mod tests {
         assert_eq!(refused(&|it| it.control = Control::default()), Unusable::Unready);
         assert_eq!(refused(&|it| it.control.abi_version = 9), Unusable::Abi(9));
         assert_eq!(refused(&|it| it.control.namespace = 2), Unusable::OtherNamespace);
-        assert_eq!(refused(&|it| it.control.pid = 0), Unusable::Nonsense);
-        assert_eq!(refused(&|it| it.control.started_ns = NOW.0 + 1), Unusable::Nonsense);
+        let nonsense = [
+            (Control { pid: 0, ..control }, "is no process"),
+            (Control { started_ns: 0, ..control }, "has not started"),
+            (Control { started_ns: NOW.0 + 1, ..control }, "started in the future"),
+            (Control { adopted_ns: NOW.0 + 1, ..control }, "has adopted another one in the future"),
+        ];
+        for (control, what) in nonsense {
+            let why = refused(&|it| it.control = control).to_string();
+            assert_eq!(why, format!("what stands in CONTROL makes no sense: a daemon that {what}"));
+        }
         assert_eq!(refused(&|it| it.sizes.routers = 7), Unusable::NoRoom("virtual routers"));
         // Killed a second time, soon or later.
         let adopted = |ago| (NOW - ago).0;
