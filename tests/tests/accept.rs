@@ -1,9 +1,11 @@
 //! Routers without accept mode (RFC 9568 section 6.1): what reaches their host, and what goes through it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
 
+use std::fs;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use vrrp_tests::story::{Daemon, Kind};
 use vrrp_tests::{Error, Host, Instance, Lab, Result, VrrpUser, WebServer, fetch};
 
@@ -126,7 +128,7 @@ impl Stage {
 
     fn nft(&self, rules: &str) -> Result<()> {
         let file = self.lab.dir().join("accept.nft");
-        std::fs::write(&file, rules).map_err(Error::io("write nft rules"))?;
+        fs::write(&file, rules).map_err(Error::io("write nft rules"))?;
         self.router.namespace().run("nft", &["-f", &file.display().to_string()]).map(drop)
     }
 
@@ -283,6 +285,38 @@ fn without_nf_tables_it_is_a_problem() -> Result<()> {
     );
     assert_ne!(daemon.status(&stage.router)?["counters"]["accept_filter_failed"], 0);
     daemon.stop()?;
+    Ok(())
+}
+
+/// `doctor` asks for it where a router needs it, and says what comes of it where there is none, or where it may not ask.
+#[test]
+fn doctor_says_whether_there_is_nf_tables() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let file = host.dir("doctor")?.join("k.conf");
+    let path = file.display().to_string();
+    let examine = |extra: &str, by: &[&str]| -> Result<Option<(String, String)>> {
+        fs::write(&file, conf(100, extra)).unwrap();
+        let (report, _) = VrrpUser::doctor_under(&host, by, &["--config", &path])?;
+        let mut findings = report["findings"].as_array().unwrap().iter();
+        let found = findings.find(|finding| finding["check"] == "accept mode");
+        let word = |found: &Value, name: &str| found[name].as_str().unwrap().to_owned();
+        Ok(found.map(|found| (word(found, "severity"), word(found, "text"))))
+    };
+    assert_eq!(examine("", &[])?, None);
+    let without = ["env", "VRRP_USER_WITHOUT=nftables"];
+    let powerless = ["setpriv", "--bounding-set=-all"];
+    for (by, severity, says) in [
+        (&[][..], "fine", "the kernel has nf_tables, for 2 routers without accept mode"),
+        (&without, "broken", "would be let in: the kernel is taken to have no nf_tables"),
+        (&powerless, "skipped", "run doctor as root"),
+    ] {
+        let (found, text) = examine("no_accept", by)?.unwrap();
+        assert!(found == severity && text.contains(says), "{by:?}: {found}: {text}");
+    }
+    // Nothing was made.
+    let tables = host.namespace().run("nft", &["list", "tables"])?;
+    assert!(!tables.contains("vrrp-user"), "{tables}");
     Ok(())
 }
 

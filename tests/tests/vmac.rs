@@ -12,6 +12,8 @@ mod radvd;
 mod rfc;
 #[path = "vmac/routed.rs"]
 mod routed;
+#[path = "vmac/upgraded.rs"]
+mod upgraded;
 
 use std::fs;
 use std::net::Ipv6Addr;

@@ -42,6 +42,7 @@ impl Core {
         for address in addresses {
             self.interfaces.apply(&Event::Address(*address));
         }
+        self.hold_found_with_virtual_mac();
         // Not before the addresses are known, or every interface would seem to have none.
         for change in changed {
             if let Change::Interface { iface, .. } = change {

@@ -407,6 +407,17 @@ impl RouterRuntime {
         has_one.then_some(self.mac)
     }
 
+    /// Where it has addresses with its virtual MAC address, as if it lived on this interface.
+    pub fn places_with_virtual_mac(
+        &self,
+        own: Option<InterfaceId>,
+    ) -> impl Iterator<Item = InterfaceAddr> {
+        self.addresses_from(own).filter_map(move |(address, on)| {
+            let has_it = if on == own { self.virtual_mac } else { address.virtual_mac };
+            has_it.then_some(InterfaceAddr { iface: on?, address: address.address })
+        })
+    }
+
     /// Where its addresses are to be announced from time to time, as advertisements do not tell where they are: one on each
     /// interface, with a virtual MAC address if any has one there.
     pub fn unsaid(&self) -> Vec<InterfaceAddr> {

@@ -3,11 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use vrrp_common::maps::Held;
+use vrrp_common::virtual_mac::padded;
+
 use super::effect::Effect;
 use super::interface_id::InterfaceAddr;
 use super::interface_table::Interface;
 use super::netlink::UnicastFilter;
-use super::{Core, InterfaceId};
+use super::{Core, InterfaceId, Phase};
 use crate::capture::CaptureMode;
 use crate::engine::types::{FaultCause, Link, RouterId, State};
 use crate::wire::ethernet::Colons;
@@ -100,6 +103,30 @@ impl Core {
         let places = self.interface_addrs(id).into_iter().map(|(place, _)| place);
         for place in places.filter(|place| place.iface == interface) {
             self.count_vip(id, place);
+        }
+    }
+
+    /// Addresses that a killed daemon has left are answered for until it is known what becomes of them, which is looked at when
+    /// the interfaces capture. With which virtual MAC address is said before: the new programs know of nothing that the old ones
+    /// were told, and what left meanwhile would have the interface's own.
+    pub(super) fn hold_found_with_virtual_mac(&mut self) {
+        if !matches!(self.phase, Phase::Starting(_)) {
+            return;
+        }
+        for id in self.ids() {
+            let router = self.router(id);
+            let Some(mac) = router.any_virtual_mac() else { continue };
+            let own = self.interfaces.by_name(&router.interface).map(|(iface, _)| iface);
+            let places = router.places_with_virtual_mac(own);
+            let marked = |at: &InterfaceAddr| self.interfaces.found(*at).any(|(_, marked)| marked);
+            for at in places.filter(marked).collect::<Vec<_>>() {
+                let own = self.interfaces.get(at.iface).and_then(|interface| interface.mac);
+                let Some(own) = own.map(padded) else { continue };
+                let held =
+                    Held { slot: id.0, mac: own, virtual_mac: padded(mac), ..Held::default() };
+                self.effects.push_back(Effect::HoldAddress { at, held });
+                self.effects.push_back(Effect::CountAddress { router: id, at, virtual_mac: true });
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Virtual MAC addresses other than that of the VRID, and on other interfaces than the router's.
 
+use vrrp_common::maps::Held;
 use vrrp_common::virtual_mac::padded;
 
 use super::*;
@@ -66,6 +67,24 @@ fn another_one_is_in_all_that_the_kernel_side_is_told() {
     assert_eq!(last_advert_from(&mut host), MAC);
     host.perform();
     assert_eq!(told(&host).last(), Some(&("out", ETH0, MAC)));
+}
+
+/// What a killed daemon has left is answered for while this one begins.
+#[test]
+fn new_programs_know_it_of_addresses_that_are_there() {
+    let mut host = Host::new(&toml("virtual_mac = true"));
+    let addresses = vec![address("10.0.0.1", false), address(VIP, true)];
+    host.core.handle(host.now, Input::Listed { links: vec![link(true)], addresses });
+    let effects: Vec<Effect> = std::iter::from_fn(|| host.core.poll_effect()).collect();
+    let first = |what: fn(&Effect) -> bool| {
+        effects.iter().position(what).unwrap_or_else(|| panic!("{effects:?}"))
+    };
+    let of_vrid = |held: &Held| held.virtual_mac == padded([0, 0, 0x5e, 0, 1, 51]);
+    let held = first(|effect| matches!(effect, Effect::HoldAddress { .. }));
+    assert!(matches!(&effects[held], Effect::HoldAddress { held, .. } if of_vrid(held)));
+    let counted = first(|effect| matches!(effect, Effect::CountAddress { virtual_mac: true, .. }));
+    let attached = first(|effect| matches!(effect, Effect::Attach { .. }));
+    assert!(held < attached && counted < attached, "{effects:?}");
 }
 
 #[test]

@@ -159,11 +159,13 @@ pub(super) enum Direction {
 fn remove_links(dir: &Path) -> io::Result<usize> {
     let mut removed = 0;
     let Ok(entries) = fs::read_dir(dir) else { return Ok(removed) };
-    for entry in entries {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<PathBuf>>>()?;
+    // `in` before `out`: what is taken in for a virtual MAC address is also answered with it.
+    paths.sort_unstable();
+    for path in paths {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
         if name.starts_with(LINK) || name.starts_with(PROGRAM) {
-            fs::remove_file(entry.path())?;
+            fs::remove_file(&path)?;
             removed += usize::from(name.starts_with(LINK));
         }
     }
