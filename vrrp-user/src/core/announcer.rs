@@ -8,7 +8,7 @@ use vrrp_common::event::RxEvent;
 use vrrp_common::maps::Held;
 use vrrp_common::virtual_mac::padded;
 
-use super::effect::Effect;
+use super::effect::{Effect, InfoChange};
 use super::interface_id::InterfaceAddr;
 use super::pace::AnnounceKind;
 use super::tx_queue::Tag;
@@ -104,6 +104,7 @@ impl Core {
             return;
         }
         if let Some(notice) = self.watch.claimed(id, place, mac, at) {
+            self.publish_conflicts(id);
             self.engine.handle_notice(self.now, id, notice);
         }
     }
@@ -122,8 +123,15 @@ impl Core {
         self.delays.forget(place);
         self.forwarding.withdraw(place);
         if let Some(notice) = self.watch.released(place) {
+            self.publish_conflicts(id);
             self.engine.handle_notice(self.now, id, notice);
         }
+    }
+
+    /// For metrics: that there is a split brain, and that it is over.
+    fn publish_conflicts(&mut self, id: RouterId) {
+        let count = u16::try_from(self.watch.count(id)).unwrap_or(u16::MAX);
+        self.publish(id, InfoChange::AddressConflicts(count));
     }
 
     /// It is gone: the kernel side need not watch it any more.
@@ -134,6 +142,7 @@ impl Core {
     pub(super) fn watch_conflicts(&mut self, now: Nanos) {
         let due = self.watch.due(now);
         for (id, notice) in due.over {
+            self.publish_conflicts(id);
             self.engine.handle_notice(now, id, notice);
         }
         for (id, place) in due.announce {

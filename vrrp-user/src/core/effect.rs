@@ -249,6 +249,8 @@ pub enum InfoChange {
     Configured {
         name: std::sync::Arc<str>,
         priority: u8,
+        /// Configured priority.
+        configured: u8,
         version: u8,
         /// Its interval, centiseconds.
         interval: u16,
@@ -265,6 +267,8 @@ pub enum InfoChange {
     Capture(u8),
     /// Addresses that others have put where its belong.
     ForeignAddresses(u16),
+    /// Addresses that it holds and that another host claims.
+    AddressConflicts(u16),
     /// Accepted advertisements with other addresses.
     AddressListMismatch(u64),
     /// It sent an advertisement of priority 0.
@@ -285,8 +289,9 @@ impl InfoChange {
                 info.became_master += u64::from(state == vrrp_common::maps::state::MASTER);
                 info.transitions += 1;
             }
-            Self::Configured { name, priority, version, interval } => {
+            Self::Configured { name, priority, configured, version, interval } => {
                 info.set_name(&name);
+                info.configured_priority = configured;
                 info.priority = priority;
                 info.version = version;
                 info.configured_interval_cs = interval;
@@ -297,6 +302,7 @@ impl InfoChange {
             Self::Interface(ifindex) => info.ifindex = ifindex,
             Self::Capture(capture) => info.capture = capture,
             Self::ForeignAddresses(count) => info.foreign_addresses = count,
+            Self::AddressConflicts(count) => info.address_conflicts = count,
             Self::AddressListMismatch(count) => info.address_list_mismatch = count,
             Self::Resigned => info.priority_zero_sent += 1,
             Self::SendError => info.send_errors += 1,

@@ -310,6 +310,7 @@ impl RouterRuntime {
         let mut info = RouterInfo {
             vrid: self.vrid.get(),
             priority: priority.0,
+            configured_priority: priority.0,
             version: self.version().number(),
             family: self.family.number(),
             state: state::INIT,

@@ -74,6 +74,11 @@ impl Watch {
         Some(over(place, &conflict, ConflictEnd::NotMaster))
     }
 
+    /// How many addresses of a router another host claims.
+    pub fn count(&self, router: RouterId) -> usize {
+        self.conflicts.values().filter(|conflict| conflict.router == router).count()
+    }
+
     /// When [`Self::due`] has something to say.
     pub fn next(&self) -> Option<Nanos> {
         self.round
@@ -144,6 +149,7 @@ mod tests {
         let begun = Notice::AddressConflict { address: vip().address, mac: MAC };
         assert_eq!(watch.claimed(R, vip(), MAC, at(1000)), Some(begun));
         assert_eq!(watch.claimed(R, vip(), MAC, at(1500)), None);
+        assert_eq!((watch.count(R), watch.count(RouterId(R.0 + 1))), (1, 0));
         let mut ended = Vec::new();
         let mut asked = Vec::new();
         // An answer to the first question, then silence.

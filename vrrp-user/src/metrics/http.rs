@@ -5,7 +5,7 @@
 //! for one request.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
@@ -14,12 +14,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::openmetrics::{Format, Snapshot};
+use super::openmetrics::{Format, LeftOut, Snapshot};
 use crate::config::model::Listen;
 use crate::io::bpf::{self, Maps};
 use crate::io::client_slots::{ClientSlot, ClientSlots, Lost};
@@ -57,6 +59,8 @@ vrrp_common::counters! {
         TooLong = "too_long",
         /// Where the metrics are was written.
         Index = "index",
+        /// What was to be left out is not known.
+        BadQuery = "bad_query",
         /// Another resource.
         NotFound = "not_found",
         /// Another method than GET and HEAD.
@@ -283,24 +287,27 @@ async fn converse(
     // From here on it is waited for in this slot only.
     let slot = shared.answers.take().await;
     let (mut answer, outcome) = match request.wanted {
-        Ok(Resource::Metrics(format)) => match page(shared, format) {
-            Ok(text) => (response("200 OK", format.content_type(), "", &text), Outcome::Served),
+        Ok(Resource::Metrics(view)) => match page(shared, view) {
+            Ok(text) => (served(view, &text), Outcome::Served),
             Err(error) => {
                 log::warn!("metrics: {}", bpf::chain(&error));
                 let text = format!("{}\n", bpf::chain(&error));
-                (response("503 Service Unavailable", PLAIN, "", &text), Outcome::Unreadable)
+                (
+                    response("503 Service Unavailable", PLAIN, "", text.as_bytes()),
+                    Outcome::Unreadable,
+                )
             }
         },
-        Ok(Resource::Index) => (response("200 OK", PLAIN, "", INDEX), Outcome::Index),
+        Ok(Resource::Index) => (response("200 OK", PLAIN, "", INDEX.as_bytes()), Outcome::Index),
         Err(outcome) => (refusal(outcome), outcome),
     };
     if request.only_head
-        && let Some(end) = answer.find("\r\n\r\n")
+        && let Some(end) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n")
     {
         answer.truncate(end + 4);
     }
     let written = timeout(PATIENCE, async {
-        for part in answer.as_bytes().chunks(PART) {
+        for part in answer.chunks(PART) {
             slot.wait_for(stream.write_all(part)).await??;
         }
         slot.wait_for(stream.shutdown()).await??;
@@ -323,11 +330,30 @@ enum End {
     Broken(#[from] io::Error),
 }
 
-fn page(shared: &Shared, format: Format) -> Result<String, bpf::Error> {
+fn page(shared: &Shared, view: View) -> Result<String, bpf::Error> {
     let snapshot =
         Snapshot::take(&shared.maps.reader()?, shared.outcomes())?.with_scripts(&shared.board);
     // Writing into memory does not fail.
-    Ok(snapshot.write(format).unwrap_or_default())
+    Ok(snapshot.without(view.left_out).write(view.format).unwrap_or_default())
+}
+
+/// The metrics, compressed where that is wanted: thousands of series have names that are nearly the same.
+fn served(view: View, text: &str) -> Vec<u8> {
+    let kind = view.format.content_type();
+    let compressed = view.gzip.then(|| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish())
+    });
+    match compressed {
+        Some(Ok(body)) => {
+            let more = "Content-Encoding: gzip\r\nVary: Accept, Accept-Encoding\r\n";
+            response("200 OK", kind, more, &body)
+        }
+        // Memory takes everything.
+        Some(Err(_)) | None => {
+            response("200 OK", kind, "Vary: Accept, Accept-Encoding\r\n", text.as_bytes())
+        }
+    }
 }
 
 /// What there is.
@@ -335,7 +361,15 @@ fn page(shared: &Shared, format: Format) -> Result<String, bpf::Error> {
 enum Resource {
     /// What else there is.
     Index,
-    Metrics(Format),
+    Metrics(View),
+}
+
+/// The metrics as they are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct View {
+    format: Format,
+    gzip: bool,
+    left_out: LeftOut,
 }
 
 /// What is asked for.
@@ -387,37 +421,74 @@ fn understand(bytes: &[u8]) -> Option<Request> {
             | httparse::Error::Version,
         ) => return Some(Request::bad(Outcome::Malformed)),
     }
-    // A query says nothing to us, and some proxies add one.
-    let path = request.path.unwrap_or_default().split('?').next();
-    let open = request.headers.iter().any(|field| {
-        field.name.eq_ignore_ascii_case("accept")
-            && String::from_utf8_lossy(field.value).contains("application/openmetrics-text")
+    let (path, query) = match request.path.unwrap_or_default().split_once('?') {
+        Some((path, query)) => (path, query),
+        None => (request.path.unwrap_or_default(), ""),
+    };
+    let field = |name: &str| {
+        let fields = request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name));
+        fields.map(|field| String::from_utf8_lossy(field.value).into_owned()).collect::<Vec<_>>()
+    };
+    let open = field("accept").iter().any(|value| value.contains("application/openmetrics-text"));
+    let view = left_out(query).map(|left_out| View {
+        format: if open { Format::OpenMetrics } else { Format::Classic },
+        gzip: field("accept-encoding").iter().any(|value| takes_gzip(value)),
+        left_out,
     });
     let wanted = match (path, request.method) {
-        (Some(PATH), Some("GET" | "HEAD")) if open => Ok(Resource::Metrics(Format::OpenMetrics)),
-        (Some(PATH), Some("GET" | "HEAD")) => Ok(Resource::Metrics(Format::Classic)),
-        (Some("/"), Some("GET" | "HEAD")) => Ok(Resource::Index),
-        (Some(PATH | "/"), _) => Err(Outcome::Method),
+        (PATH, Some("GET" | "HEAD")) => view.map(Resource::Metrics).ok_or(Outcome::BadQuery),
+        ("/", Some("GET" | "HEAD")) => Ok(Resource::Index),
+        (PATH | "/", _) => Err(Outcome::Method),
         _ => Err(Outcome::NotFound),
     };
     Some(Request { wanted, only_head: request.method == Some("HEAD") })
+}
+
+/// What `without=peers,addresses` in a query leaves out. Other keys say nothing to us, and some proxies add one.
+/// `None` where a value is not known.
+fn left_out(query: &str) -> Option<LeftOut> {
+    let mut left_out = LeftOut::default();
+    let values = query.split('&').filter_map(|pair| pair.strip_prefix("without="));
+    for value in values.flat_map(|values| values.split(',').flat_map(|value| value.split("%2C"))) {
+        match value {
+            "peers" => left_out.peers = true,
+            "addresses" => left_out.addresses = true,
+            "" => {}
+            _ => return None,
+        }
+    }
+    Some(left_out)
+}
+
+/// Whether an `Accept-Encoding` permits gzip (RFC 9110 section 12.5.3).
+fn takes_gzip(value: &str) -> bool {
+    value.split(',').any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, "q=1"));
+        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse().ok());
+        name.trim().eq_ignore_ascii_case("gzip") && weight.unwrap_or(1.0) > 0.0
+    })
 }
 
 /// What `/` says.
 const INDEX: &str = concat!(
     "vrrp-user ",
     env!("CARGO_PKG_VERSION"),
-    ", VRRP daemon\n/metrics  counters and states, for Prometheus\n"
+    ", VRRP daemon\n\
+     /metrics                          counters and states, for Prometheus\n\
+     /metrics?without=peers,addresses  the same without series of each peer and each address\n"
 );
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// What a client is told whose request was not carried out. Nothing where nobody listens.
-fn refusal(outcome: Outcome) -> String {
+fn refusal(outcome: Outcome) -> Vec<u8> {
     let (status, more, text) = match outcome {
         Outcome::Malformed => ("400 Bad Request", "", "this is no HTTP request\n"),
         Outcome::TooLong => {
             ("431 Request Header Fields Too Large", "", "the head of the request is too long\n")
+        }
+        Outcome::BadQuery => {
+            ("400 Bad Request", "", "`without` takes peers and addresses, with a comma between\n")
         }
         Outcome::NotFound => ("404 Not Found", "", "metrics are at /metrics\n"),
         Outcome::Method => {
@@ -431,17 +502,18 @@ fn refusal(outcome: Outcome) -> String {
         | Outcome::Aborted
         | Outcome::Unreadable
         | Outcome::NotListening
-        | Outcome::NotAccepted => return String::new(),
+        | Outcome::NotAccepted => return Vec::new(),
     };
-    response(status, PLAIN, more, text)
+    response(status, PLAIN, more, text.as_bytes())
 }
 
-fn response(status: &str, content_type: &str, more: &str, text: &str) -> String {
-    format!(
+fn response(status: &str, content_type: &str, more: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n{more}\
-         Connection: close\r\n\r\n{text}",
-        text.len()
-    )
+         Connection: close\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
 }
 
 #[cfg(test)]
@@ -458,11 +530,26 @@ mod tests {
         let understood = |text: &str| Some(understand(text.as_bytes())?.wanted);
         let get = "GET /metrics HTTP/1.1\r\nHost: a\r\n";
         assert_eq!(understood(get), None);
-        assert_eq!(understood(&format!("{get}\r\n")), Some(Ok(Resource::Metrics(Format::Classic))));
+        let plain = View { format: Format::Classic, gzip: false, left_out: LeftOut::default() };
+        let classic = Resource::Metrics(plain);
+        assert_eq!(understood(&format!("{get}\r\n")), Some(Ok(classic)));
         let accept = "accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n";
-        let open = Resource::Metrics(Format::OpenMetrics);
+        let open = Resource::Metrics(View { format: Format::OpenMetrics, ..plain });
         assert_eq!(understood(&format!("{get}{accept}\r\n")), Some(Ok(open)));
-        let classic = Resource::Metrics(Format::Classic);
+        let zipped = Resource::Metrics(View { gzip: true, ..plain });
+        let encoding = "accept-encoding: deflate, gzip;q=0.5\r\n";
+        assert_eq!(understood(&format!("{get}{encoding}\r\n")), Some(Ok(zipped)));
+        let lean =
+            Resource::Metrics(View { left_out: LeftOut { peers: true, addresses: true }, ..plain });
+        for query in [
+            "without=peers,addresses", "x=1&without=peers&without=addresses",
+            "without=peers%2Caddresses",
+        ] {
+            let request = format!("GET /metrics?{query} HTTP/1.1\r\n\r\n");
+            assert_eq!(understood(&request), Some(Ok(lean)), "{query}");
+        }
+        let wrong = "GET /metrics?without=routers HTTP/1.1\r\n\r\n";
+        assert_eq!(understood(wrong), Some(Err(Outcome::BadQuery)));
         assert_eq!(understood("GET /metrics?x=1 HTTP/1.0\r\n\r\n"), Some(Ok(classic)));
         assert_eq!(understood("GET / HTTP/1.1\r\n\r\n"), Some(Ok(Resource::Index)));
         assert_eq!(understood("GET /other HTTP/1.1\r\n\r\n"), Some(Err(Outcome::NotFound)));
@@ -471,6 +558,28 @@ mod tests {
         assert_eq!(understood("GET /metrics\x01 HTTP/1.1\r\n"), Some(Err(Outcome::Malformed)));
         let many = format!("{get}{}\r\n", "a: b\r\n".repeat(MAX_FIELDS));
         assert_eq!(understood(&many), Some(Err(Outcome::TooLong)));
+    }
+
+    #[test]
+    fn who_takes_gzip_gets_it() {
+        for (value, takes) in [
+            ("gzip", true),
+            ("br, GZIP;q=0.1", true),
+            ("gzip;q=0", false),
+            ("identity", false),
+            ("", false),
+        ] {
+            assert_eq!(takes_gzip(value), takes, "{value}");
+        }
+        let text = "vrrp_router_state{router=\"VI_1\"} 2\n".repeat(4000);
+        let view = |gzip| View { format: Format::Classic, gzip, left_out: LeftOut::default() };
+        let (plain, zipped) = (served(view(false), &text), served(view(true), &text));
+        assert!(plain.len() > text.len() && zipped.len() < text.len() / 20, "{}", zipped.len());
+        let at = zipped.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4;
+        assert!(String::from_utf8_lossy(&zipped[..at]).contains("Content-Encoding: gzip\r\n"));
+        let mut read = String::new();
+        flate2::read::GzDecoder::new(&zipped[at..]).read_to_string(&mut read).unwrap();
+        assert_eq!(read, text);
     }
 
     fn talk(socket: &Path, request: &[u8]) -> String {

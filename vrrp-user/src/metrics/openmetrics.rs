@@ -50,9 +50,22 @@ impl Format {
     }
 }
 
+/// What may be left out, as there can be thousands of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Series of each address that is heard by each router.
+    pub peers: bool,
+    /// Series of each virtual address.
+    pub addresses: bool,
+}
+
+/// What tells the series of one router from those of another.
+type RouterLabels = [(&'static str, String); 3];
+
 /// All that is told at one moment.
 #[derive(Debug)]
 pub struct Snapshot {
+    left_out: LeftOut,
     known: Vec<Known>,
     /// Of each of them.
     leases: Vec<Lease>,
@@ -72,7 +85,8 @@ pub struct Snapshot {
     reload: Option<(Nanos, bool)>,
     /// This process, as far as it can be seen.
     process: Option<Process>,
-    /// Seconds since 1970 at which `CLOCK_MONOTONIC` was zero.
+    /// Seconds since 1970, now, and at which `CLOCK_MONOTONIC` was zero.
+    time: f64,
     epoch: f64,
 }
 
@@ -86,6 +100,8 @@ impl Snapshot {
         let vip_interfaces = vips.iter().map(|(key, _)| names.get(key.iface.ifindex)).collect();
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(Self {
+            left_out: LeftOut::default(),
+            time: since_1970.as_secs_f64(),
             vip_interfaces,
             vips,
             peers: reader.peers()?,
@@ -111,6 +127,13 @@ impl Snapshot {
         let tracked = self.scripts.iter().filter(|script| script.health == "disabled").count();
         self.disabled = (board.disabled().len() + tracked) as u64;
         self.reload = board.reload();
+        self
+    }
+
+    /// Without some series.
+    #[must_use]
+    pub fn without(mut self, left_out: LeftOut) -> Self {
+        self.left_out = left_out;
         self
     }
 
@@ -161,6 +184,22 @@ impl Snapshot {
             "Effective priority of the virtual router, 1 to 255",
             None,
             each().map(|(labels, (_, info, _))| (labels, i64::from(info.priority))),
+        )?;
+        families.gauges(
+            "router_configured_priority",
+            "Configured priority of the virtual router, 1 to 255",
+            None,
+            // Zero of a daemon whose maps have no such field.
+            each()
+                .filter(|(_, (_, info, _))| info.configured_priority > 0)
+                .map(|(labels, (_, info, _))| (labels, i64::from(info.configured_priority))),
+        )?;
+        families.gauges(
+            "router_address_conflicts",
+            "Addresses of the virtual router, master here, that another host claims at present by ARP or neighbour discovery: a \
+             split brain",
+            None,
+            each().map(|(labels, (_, info, _))| (labels, i64::from(info.address_conflicts))),
         )?;
         families.gauges(
             "router_interval",
@@ -232,7 +271,7 @@ impl Snapshot {
                 |(_, info, _)| info.send_errors,
             ),
             ("router_became_master", "Transitions to MASTER", |(_, info, _)| info.became_master),
-            ("router_state_changes", "Transitions, whereto ever", |(_, info, _)| info.transitions),
+            ("router_state_changes", "Transitions, to any state", |(_, info, _)| info.transitions),
         ];
         for (name, help, count) in counters {
             families.counters(name, help, None, each().map(|(l, known)| (l, count(known))))?;
@@ -250,6 +289,10 @@ impl Snapshot {
             None,
             leases().map(|((labels, _), lease)| (labels, lease.dropped)),
         )?;
+        if self.left_out.peers { Ok(()) } else { self.peers(&labels, families) }
+    }
+
+    fn peers(&self, labels: &[RouterLabels], families: &mut Families<'_>) -> fmt::Result {
         // A router's peers follow each other, and both lists are ordered by index.
         let place = |slot: u32| self.known.binary_search_by_key(&slot, |(index, _, _)| *index).ok();
         let known_peers = self.peers.iter().filter_map(|(key, counters)| {
@@ -362,10 +405,12 @@ impl Snapshot {
         type Count = fn(&ScriptStatus) -> u64;
         let counters: [(&str, &str, Count); 3] = [
             ("script_runs", "Runs of a tracked script that have ended", |script| script.runs),
-            ("script_failures", "Those of them that failed", |script| script.failures),
-            ("script_overruns", "How often it was due while it still ran", |script| {
-                script.overruns
-            }),
+            ("script_failures", "Runs of a tracked script that failed", |script| script.failures),
+            (
+                "script_overruns",
+                "Times at which a tracked script was due while it still ran, or waited for a place",
+                |script| script.overruns,
+            ),
         ];
         for (name, help, count) in counters {
             let series = scripts.iter().map(|(labels, script)| (labels, count(script)));
@@ -405,6 +450,12 @@ impl Snapshot {
             Some(&Unit::Seconds),
             Some(self.unix(self.started.0)),
         )?;
+        families.gauge(
+            "daemon_time",
+            "Clock of this host when this was read, since 1970: all timestamps here are by it",
+            Some(&Unit::Seconds),
+            Some(self.time),
+        )?;
         self.configuration(families)?;
         let reasons = self.reasons.iter().filter(|(reason, _)| *reason != Reason::AddressList);
         let reasons: Vec<_> = reasons
@@ -418,7 +469,9 @@ impl Snapshot {
             .collect();
         families.counters(
             "received",
-            "Packets of IP protocol 112 by what became of them; the reasons are those of `vrrp-user stats`",
+            "Packets of IP protocol 112, claims of our addresses by ARP and neighbour discovery, frames to and from virtual MAC \
+             addresses, and packets that a fence or accept mode stops, by what became of them; the reasons are those of \
+             `vrrp-user stats`",
             Some(&Unit::Other("packets".to_owned())),
             reasons.iter().map(|(labels, count)| (labels, *count)),
         )?;
@@ -428,7 +481,7 @@ impl Snapshot {
         let failures = named("failure", &self.failures);
         families.counters(
             "daemon_failures",
-            "What the daemon refused or failed at",
+            "What the daemon refused or failed at, by the names of the counters of `vrrp-user status`",
             None,
             failures.iter().map(|(labels, count)| (labels, *count)),
         )?;
@@ -449,7 +502,7 @@ impl Collector for Snapshot {
         self.scripts(&mut families)?;
         self.interfaces(&mut families)?;
         self.routers(&mut families)?;
-        self.addresses(&mut families)
+        if self.left_out.addresses { Ok(()) } else { self.addresses(&mut families) }
     }
 }
 
@@ -578,6 +631,8 @@ pub(crate) mod tests {
             capture: capture::NATIVE,
             since_ns: 2_000_000_000,
             adverts_sent: 26,
+            configured_priority: 150,
+            address_conflicts: 1,
             ..RouterInfo::default()
         };
         info.set_name("a \"b\" \\c");
@@ -610,6 +665,8 @@ pub(crate) mod tests {
             disabled: 2,
             reload: Some((Nanos(3_000_000_000), false)),
             process: Some(Process::sample()),
+            left_out: LeftOut::default(),
+            time: 1007.5,
             epoch: 1000.0,
         }
     }
@@ -657,6 +714,9 @@ pub(crate) mod tests {
             concat!("vrrp_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
             "vrrp_daemon_start_timestamp_seconds 1001.0",
             "vrrp_daemon_disabled_scripts 2",
+            "vrrp_daemon_time_seconds 1007.5",
+            &format!("vrrp_router_configured_priority{router} 150"),
+            &format!("vrrp_router_address_conflicts{router} 1"),
             "vrrp_daemon_last_reload_timestamp_seconds 1003.0",
             "vrrp_daemon_last_reload_successful 0",
             "# TYPE process_cpu_seconds counter",
@@ -671,6 +731,15 @@ pub(crate) mod tests {
         // Never heard, and nobody's.
         assert_eq!(text.matches("vrrp_router_last_advert_timestamp_seconds{").count(), 1);
         assert_eq!(text.matches("vrrp_peer_adverts_received_total{").count(), 1);
+    }
+
+    #[test]
+    fn thousands_of_series_can_be_left_out() {
+        let written = |left_out| snapshot().without(left_out).write(Format::Classic).unwrap();
+        let text = written(LeftOut { peers: true, addresses: false });
+        assert!(!text.contains("vrrp_peer_") && text.contains("vrrp_vip_"), "{text}");
+        let text = written(LeftOut { peers: false, addresses: true });
+        assert!(text.contains("vrrp_peer_") && !text.contains("vrrp_vip_"), "{text}");
     }
 
     #[test]

@@ -98,8 +98,8 @@ impl Core {
         let (name, version) = (Arc::clone(&self.router(id).name), self.router(id).version());
         let priority = self.engine.view(id).map_or(spec.priority, |view| view.priority);
         let (priority, version) = (priority.0, version.number());
-        let interval = centisecs(spec.interval);
-        self.publish(id, InfoChange::Configured { name, priority, version, interval });
+        let (configured, interval) = (spec.priority.0, centisecs(spec.interval));
+        self.publish(id, InfoChange::Configured { name, priority, configured, version, interval });
         self.publish_interval(id);
         reload.discarded.push(old);
 
