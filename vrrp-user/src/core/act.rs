@@ -1,5 +1,7 @@
 //! Carrying out what the engine wants.
 
+use log::Level;
+
 use super::effect::InfoChange;
 use super::log_limit::{About, LogLine};
 use super::router::centisecs;
@@ -199,10 +201,13 @@ impl Core {
             About::Group(id) => format!("sync group {}", self.tracking.group_name(id)),
         };
         match line {
-            LogLine::Notice(notice) => log::warn!("{whom}: {notice}{more}"),
+            LogLine::Notice(notice) => {
+                log::log!(level_of_notice(&notice), "{whom}: {notice}{more}");
+            }
             LogLine::Transition { from, to, cause } => {
                 let words = cause.map(|cause| format!(": {}", self.describe_cause(cause)));
-                log::info!("{whom}: {from} -> {to}{}{more}", words.unwrap_or_default());
+                let words = words.unwrap_or_default();
+                log::log!(level_of_transition(from, to), "{whom}: {from} -> {to}{words}{more}");
             }
         }
     }
@@ -212,11 +217,71 @@ impl Core {
         for summary in self.log_limit.due(now) {
             self.write_line(summary.about, summary.last, &summary.others());
         }
+        for ((from, to), count) in self.log_limit.crowd(now) {
+            log::log!(
+                level_of_transition(from, to),
+                "{count} more: {from} -> {to} (`vrrp-user events` and `vrrp-user status` have each)"
+            );
+        }
     }
 
     /// Lets metrics know how long the interval is by which a router goes.
     pub(super) fn publish_interval(&mut self, id: RouterId) {
         let Some(view) = self.engine.view(id) else { return };
         self.publish(id, InfoChange::Interval(centisecs(view.interval)));
+    }
+}
+
+/// How much a change of state matters to an operator: addresses that were here and are lost because something is wrong are an
+/// error.
+fn level_of_transition(from: State, to: State) -> Level {
+    match (from, to) {
+        (State::Master, State::Fault) => Level::Error,
+        (State::Init | State::Backup | State::Fault, State::Fault) => Level::Warn,
+        (
+            State::Init | State::Backup | State::Master | State::Fault,
+            State::Init | State::Backup | State::Master,
+        ) => Level::Info,
+    }
+}
+
+/// The same of a notice: most are signs of a mistake in a configuration, or of a forgery.
+fn level_of_notice(notice: &Notice) -> Level {
+    match notice {
+        Notice::AddressConflict { .. } => Level::Error,
+        Notice::AddressListMismatch(_)
+        | Notice::AddressListOrder(_)
+        | Notice::SecondOwner(_)
+        | Notice::IntervalLong { .. }
+        | Notice::IntervalBounded { .. }
+        | Notice::IntervalOverBound { .. }
+        | Notice::LowerPriority { .. }
+        | Notice::AddressConflictOver { .. } => Level::Warn,
+        Notice::NewMaster { .. }
+        | Notice::IntervalLearned(_)
+        | Notice::PriorityChanged { .. }
+        | Notice::Preempting { .. } => Level::Info,
+    }
+}
+
+#[cfg(test)]
+mod level_tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::engine::types::Priority;
+
+    #[test]
+    fn what_an_operator_must_see_is_no_information() {
+        assert_eq!(level_of_transition(State::Master, State::Fault), Level::Error);
+        assert_eq!(level_of_transition(State::Backup, State::Fault), Level::Warn);
+        assert_eq!(level_of_transition(State::Fault, State::Backup), Level::Info);
+        assert_eq!(level_of_transition(State::Backup, State::Master), Level::Info);
+        let address = IpAddr::from([10, 0, 0, 2]);
+        let split = Notice::AddressConflict { address, mac: [2; 6] };
+        assert_eq!(level_of_notice(&split), Level::Error);
+        assert_eq!(level_of_notice(&Notice::SecondOwner(address)), Level::Warn);
+        let new = Notice::NewMaster { master: address, priority: Priority(100) };
+        assert_eq!(level_of_notice(&new), Level::Info);
     }
 }

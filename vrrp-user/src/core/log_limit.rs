@@ -14,6 +14,11 @@ const WINDOW: Nanos = Nanos::from_secs(60);
 const TRANSITIONS: u32 = 20;
 /// So many of them are nothing to remember.
 const FEW: u32 = 4;
+/// Changes of state of all routers together that are written one by one in [`CROWD_WINDOW`]; beyond that, as when thousands
+/// start or take over, they are counted, and what they were is one line for each [`CROWD_PAUSE`].
+const CROWD: u32 = 50;
+const CROWD_WINDOW: Nanos = Nanos::from_secs(10);
+const CROWD_PAUSE: Nanos = Nanos::from_secs(1);
 /// The kind of these lines.
 const TRANSITION: &str = "transition";
 
@@ -72,6 +77,36 @@ struct Window {
     suppressed: u64,
 }
 
+/// Changes of state of many at about the same time.
+#[derive(Debug, Default)]
+struct Crowd {
+    began: Nanos,
+    written: u32,
+    counted: Counted,
+    due: Option<Nanos>,
+}
+
+/// How many changed from one state to another.
+pub type Counted = Vec<((State, State), u64)>;
+
+impl Crowd {
+    fn admit(&mut self, now: Nanos, from: State, to: State) -> bool {
+        if self.written == 0 || now >= self.began + CROWD_WINDOW {
+            (self.began, self.written) = (now, 0);
+        }
+        if self.written < CROWD {
+            self.written += 1;
+            return true;
+        }
+        match self.counted.iter_mut().find(|(change, _)| *change == (from, to)) {
+            Some((_, count)) => *count += 1,
+            None => self.counted.push(((from, to), 1)),
+        }
+        self.due.get_or_insert(now + CROWD_PAUSE);
+        false
+    }
+}
+
 /// Lines that were written within the last minute, and those that were not.
 #[derive(Debug, Default)]
 pub struct LogLimit {
@@ -80,6 +115,7 @@ pub struct LogLimit {
     pending: BTreeMap<(Nanos, Key), LogLine>,
     /// When windows in which nothing was suppressed are forgotten.
     tidy_at: Nanos,
+    crowd: Crowd,
 }
 
 /// What stands for lines that were not written.
@@ -96,6 +132,14 @@ pub struct Summary {
 impl LogLimit {
     /// Whether a line is to be written now.
     pub fn admit(&mut self, now: Nanos, about: About, line: LogLine) -> bool {
+        self.admit_kind(now, about, line)
+            && match line {
+                LogLine::Notice(_) => true,
+                LogLine::Transition { from, to, .. } => self.crowd.admit(now, from, to),
+            }
+    }
+
+    fn admit_kind(&mut self, now: Nanos, about: About, line: LogLine) -> bool {
         let Some(limit) = line.limit() else { return true };
         let key = (about, line.kind());
         if let Some(window) = self.windows.get_mut(&key).filter(|window| now < window.ends) {
@@ -114,7 +158,16 @@ impl LogLimit {
 
     /// When [`Self::due`] has something to say.
     pub fn next(&self) -> Option<Nanos> {
-        self.pending.first_key_value().map(|((at, _), _)| *at)
+        let pending = self.pending.first_key_value().map(|((at, _), _)| *at);
+        pending.into_iter().chain(self.crowd.due).min()
+    }
+
+    /// How many have changed their state besides those that were written; empty while nothing is due.
+    pub fn crowd(&mut self, now: Nanos) -> Counted {
+        if self.crowd.due.take_if(|due| *due <= now).is_none() {
+            return Counted::new();
+        }
+        std::mem::take(&mut self.crowd.counted)
     }
 
     /// What is to be written in place of the lines that were not.
@@ -242,6 +295,24 @@ mod tests {
         let count = 1_000 - u64::from(TRANSITIONS);
         assert_eq!(limit.due(at(60_000)), [Summary { about: R, last: back, count }]);
         assert!(limit.admit(at(61_000), R, there), "it was another minute");
+    }
+
+    #[test]
+    fn a_crowd_is_a_line_a_second() {
+        let mut limit = LogLimit::default();
+        let turn = |to| LogLine::Transition { from: State::Init, to, cause: None };
+        let admitted = (0..2_000).filter(|number| {
+            let to = if number % 10 == 0 { State::Fault } else { State::Backup };
+            limit.admit(at(1_000), About::Router(RouterId(*number)), turn(to))
+        });
+        assert_eq!(admitted.count(), 50);
+        assert_eq!((limit.next(), limit.crowd(at(1_999))), (Some(at(2_000)), vec![]));
+        let counted = limit.crowd(at(2_000));
+        let (fault, backup) = ((State::Init, State::Fault), (State::Init, State::Backup));
+        assert_eq!(counted, [(fault, 195), (backup, 1755)]);
+        assert_eq!((limit.next(), limit.crowd(at(3_000))), (None, vec![]));
+        // It was a while ago.
+        assert!(limit.admit(at(11_000), About::Router(RouterId(1)), turn(State::Master)));
     }
 
     proptest! {

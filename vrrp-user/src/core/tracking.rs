@@ -360,7 +360,12 @@ impl Core {
             None => drop(self.tracking.disabled.remove(&object)),
         }
         if before != health {
-            log::info!("{} {health}", self.names().object(object));
+            let level = match health {
+                Health::Down | Health::Disabled => log::Level::Warn,
+                Health::Up | Health::Unknown | Health::Value(_) => log::Level::Info,
+            };
+            let how = end.as_ref().map(|end| format!(" ({end})")).unwrap_or_default();
+            log::log!(level, "{} {health}{how}", self.names().object(object));
         }
         // How things were found is no change, unless they are wrong. Before what comes of it.
         let first = before == Health::Unknown && health != Health::Down;
