@@ -7,10 +7,12 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use clap_complete::ArgValueCandidates;
 use log::LevelFilter;
 
 pub use self::keepalived::KeepalivedArgs;
 use super::common::{AsUserArg, BpffsArg, ConfigIdArg, InstanceArg};
+use super::complete;
 use super::{doctor, events, monitor, stats, status};
 use crate::capture::BestMode;
 use crate::config::model::Listen;
@@ -19,7 +21,7 @@ use crate::types::netns::Netns;
 
 /// A VRRP daemon for hosts that carry many virtual routers.
 #[derive(Debug, Parser)]
-#[command(name = "vrrp-user", version, about)]
+#[command(name = "vrrp-user", version, about, max_term_width = 100)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -28,12 +30,15 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the daemon in the foreground; the log goes to stderr.
+    /// Run the daemon in the foreground.
+    ///
+    /// The log goes to stderr.
     Run(Box<RunArgs>),
-    /// Show the state of the virtual routers of a running daemon, or everything about one of them.
+    /// Show virtual routers, or everything about one.
     Status(status::Options),
-    /// Let a running daemon read its configuration again, as SIGHUP does. Routers that are configured as before are
-    /// not touched. A configuration with errors is refused as a whole: they are shown, everything goes on as before,
+    /// Read the configuration again, as on SIGHUP.
+    ///
+    /// Routers that are configured as before are not touched. A configuration with errors is refused as a whole: they are shown, everything goes on as before,
     /// and the exit code is 1.
     Reload {
         #[command(flatten)]
@@ -45,8 +50,9 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Put another version of this program in the place of a running daemon's, in the same process: masters stay master, and
-    /// nobody else notices. It is checked first, and refused where it could not go on. Exit code 1 when everything goes on as
+    /// Put another version in the place of a running daemon's.
+    ///
+    /// In the same process: masters stay master, and nobody else notices. It is checked first, and refused where it could not go on. Exit code 1 when everything goes on as
     /// before, 3 when only a restart helps, and nothing was done.
     Upgrade {
         /// The other program, which must belong to root; this one if not given.
@@ -61,22 +67,29 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show what happens to the virtual routers of a running daemon, a line each, as it happens.
+    /// Show what happens, as it happens, or what has happened.
     Events(events::Options),
-    /// Show packet counters from the pinned maps, also with the daemon down.
+    /// Show packet counters, also with the daemon down.
+    ///
+    /// They are read from the pinned maps.
     Stats(stats::View),
-    /// Show advertisements as they come and go, those that XDP refused among them, and gratuitous ARP for
-    /// virtual addresses.
+    /// Show advertisements as they come and go, also refused ones.
+    ///
+    /// Those that XDP refused are among them, which no other program sees, and gratuitous ARP and neighbour advertisements for
+    /// virtual addresses. Its short options are those of tcpdump.
     Monitor(monitor::Options),
-    /// Watch routers, rates, refused packets and events on the terminal; `?` shows the keys.
+    /// Watch routers, rates and events on the terminal.
+    ///
+    /// `?` shows the keys.
     Top {
         #[command(flatten)]
         instance: InstanceArg,
         #[command(flatten)]
         bpffs: BpffsArg,
     },
-    /// Check a configuration: print everything that is wrong with it, and what it means. Asked by root, files and scripts are
-    /// looked at as the user of the installed unit, who is to read and execute them.
+    /// Say what is wrong with a configuration, and what it means.
+    ///
+    /// Asked by root, files and scripts are looked at as the user of the installed unit, who is to read and execute them.
     Check {
         /// Configuration: keepalived.conf, or the native format when it ends in `.toml`.
         file: PathBuf,
@@ -93,32 +106,42 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Write a keepalived.conf in the native format, TOML, to stdout. What is lost on the way stands in comments.
+    /// Write a keepalived.conf as TOML to stdout.
+    ///
+    /// What is lost on the way stands in comments.
     Convert {
         /// Configuration to read: keepalived.conf, or the native format when it ends in `.toml`.
         file: PathBuf,
         #[command(flatten)]
         config_id: ConfigIdArg,
     },
-    /// Take a virtual router out of the election: a master resigns at once, and the router stays in FAULT until
-    /// `resume`, or until the daemon ends. The other routers of its sync group go with it.
+    /// Take a virtual router out of the election.
+    ///
+    /// A master resigns at once, and the router stays in FAULT until `resume`, or until the daemon ends. The other routers
+    /// of its sync group go with it.
     StepDown {
         /// Name of the router or sync group, or INTERFACE/VRID.
+        #[arg(add = ArgValueCandidates::new(complete::routers_and_groups))]
         name: String,
         #[command(flatten)]
         instance: InstanceArg,
     },
-    /// Let a virtual router that has stepped down take part in the election again, as after a fault.
+    /// Let one that has stepped down take part again.
+    ///
+    /// It begins as after a fault.
     Resume {
         /// Name of the router or sync group, or INTERFACE/VRID.
+        #[arg(add = ArgValueCandidates::new(complete::routers_and_groups))]
         name: String,
         #[command(flatten)]
         instance: InstanceArg,
     },
-    /// Give a virtual router another priority than the configured one, until --reset or until the daemon ends.
-    /// What it tracks still counts on top.
+    /// Give a virtual router another priority for a while.
+    ///
+    /// Instead of the configured one, until --reset or until the daemon ends. What it tracks still counts on top.
     SetPriority {
         /// Name of the router or sync group, or INTERFACE/VRID.
+        #[arg(add = ArgValueCandidates::new(complete::routers_and_groups))]
         name: String,
         /// From 1 to 254.
         #[arg(required_unless_present = "reset", value_parser = clap::value_parser!(u8).range(1..=254))]
@@ -129,10 +152,12 @@ pub enum Command {
         #[command(flatten)]
         instance: InstanceArg,
     },
-    /// Show which routers this host is kept from answering for because another one has their addresses, also with the daemon
-    /// down; or let it answer again.
+    /// Show whose addresses this host is kept from answering for.
+    ///
+    /// It is, because another host has them; also with the daemon down. --clear lets it answer again.
     Fence {
         /// Only this router: its name, or INTERFACE/VRID.
+        #[arg(add = ArgValueCandidates::new(complete::routers))]
         name: Option<String>,
         /// Lift the fence until the daemon takes over again: for somebody who knows that no other host has the addresses.
         #[arg(long)]
@@ -142,17 +167,20 @@ pub enum Command {
         #[command(flatten)]
         bpffs: BpffsArg,
     },
-    /// Take away what a daemon left that was killed: addresses, programs on interfaces, pinned maps. Says what; refuses
-    /// beside a daemon that runs. Exit code 1 when something stays.
+    /// Take away what a killed daemon left.
+    ///
+    /// Addresses, programs on interfaces, pinned maps. Says what; refuses beside a daemon that runs. Exit code 1 when something
+    /// stays.
     Cleanup {
         #[command(flatten)]
         instance: InstanceArg,
         #[command(flatten)]
         bpffs: BpffsArg,
     },
-    /// Examine this host and its network: print what is wrong and what to do. Changes nothing; sends a few ARP,
-    /// neighbour discovery and ICMP packets, and says so before. Exit code 0 when all is well, 1 with warnings, 2 when
-    /// something is broken.
+    /// Say what is wrong with this host and its network.
+    ///
+    /// And what to do. Changes nothing; sends a few ARP, neighbour discovery and ICMP packets, and says so before. Exit code 0
+    /// when all is well, 1 with warnings, 2 when something is broken.
     Doctor(doctor::Options),
     /// Read a configuration for a running daemon before it does. Prints what is wrong, as JSON.
     #[command(hide = true, name = crate::driver::reload::preflight::COMMAND)]
@@ -187,7 +215,6 @@ pub enum Command {
 }
 
 #[derive(Debug, Args)]
-#[command(after_long_help = EXIT_CODES)]
 pub struct RunArgs {
     /// Configuration: keepalived.conf, or the native format when it ends in `.toml`.
     #[arg(
@@ -237,17 +264,6 @@ pub struct RunArgs {
     #[arg(long, hide = true)]
     pub check_adopt: bool,
 }
-
-/// Exit codes of `run`, for people; [`crate::cli::exit`] has them for the program.
-const EXIT_CODES: &str = "\
-Exit codes:
-  0   stopped by SIGTERM or SIGINT
-  2   wrong arguments
-  69  the kernel lacks something that is needed
-  71  something failed that should not
-  75  a daemon of this instance, or with this PID file, is already running
-  77  a capability or a permission is missing
-  78  the configuration cannot be used";
 
 fn level() -> impl TypedValueParser<Value = LevelFilter> {
     PossibleValuesParser::new(["error", "warn", "info", "debug", "trace"])

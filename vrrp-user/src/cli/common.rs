@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 
+use super::complete;
 use crate::types::instance::Instance;
 
 #[derive(Clone, Debug, Default, Args)]
 pub struct InstanceArg {
     /// Name of the daemon on this machine.
-    #[arg(short, long, value_name = "NAME", default_value = "default", env = "VRRP_USER_INSTANCE")]
+    #[arg(add = ArgValueCandidates::new(complete::instances), short, long, value_name = "NAME", default_value = "default", env = "VRRP_USER_INSTANCE")]
     pub instance: Instance,
 }
 

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use clap_complete::ArgValueCandidates;
+
 use super::Error;
 use super::common::InstanceArg;
+use super::complete;
 use super::terminal::{Colour, Terminal, state_colour};
 use crate::api::{Event, Happened, SCHEMA};
 use crate::control::client::{self, Streamed};
@@ -18,6 +21,7 @@ const INDENT: usize = 4;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// Only this router, and what it tracks: its name, or INTERFACE/VRID.
+    #[arg(add = ArgValueCandidates::new(complete::routers))]
     name: Option<String>,
     #[command(flatten)]
     instance: InstanceArg,

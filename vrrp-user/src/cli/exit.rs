@@ -155,8 +155,7 @@ mod tests {
 
     #[test]
     fn the_help_tells_the_same() {
-        use clap::CommandFactory;
-        let mut command = super::super::args::Cli::command();
+        let mut command = super::super::help::command();
         let help = command.find_subcommand_mut("run").unwrap().render_long_help().to_string();
         for exit in [
             Exit::Stopped,

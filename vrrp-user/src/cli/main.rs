@@ -5,14 +5,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
 
-use super::args::{Cli, Command, RunArgs};
+use super::args::{Command, RunArgs};
 use super::doctor::Severity as Worst;
 use super::exit::{self, Exit};
 use super::{
-    check, cleanup, convert, doctor, events, manual, monitor, reload, service_user, stats, status,
-    top, upgrade,
+    check, cleanup, convert, doctor, events, help, manual, monitor, reload, service_user, stats,
+    status, top, upgrade,
 };
 use crate::api::Request;
 use crate::config::diagnostic::Severity;
@@ -27,11 +26,13 @@ use crate::{config, driver, printable};
 
 /// Does what the arguments say.
 pub fn main() -> ExitCode {
+    // Where a shell asks what a word may become, that is all.
+    clap_complete::CompleteEnv::with_factory(help::command).complete();
     signals::block();
     #[cfg(debug_assertions)]
     pretend();
     let received = handover::receive();
-    let cli = Cli::parse();
+    let cli = help::parse();
     let run = if let Command::Run(run) = &cli.command { Some(run) } else { None };
     if run.is_none_or(|run| run.check_adopt) {
         signals::unblock();

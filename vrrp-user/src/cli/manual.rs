@@ -4,11 +4,12 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use clap::{Command, CommandFactory};
+use clap::Command;
 use clap_complete::Shell;
+use clap_complete::env::Shells;
 use clap_mangen::Man;
 
-use super::args::Cli;
+use super::help;
 
 const SECTION: &str = "8";
 const MANUAL: &str = "System Manager's Manual";
@@ -59,7 +60,7 @@ Set by
 Hand over and end: priority 0 is advertised, and the addresses are removed.
 .TP
 .B SIGHUP
-Take up the configuration anew, as
+Read the configuration again, as
 .B vrrp\-user reload
 does.
 .SH SEE ALSO
@@ -72,7 +73,7 @@ does.
 
 /// Writes `vrrp-user.8` and a page for each subcommand into a directory.
 pub fn pages(dir: &Path) -> io::Result<()> {
-    let mut root = Cli::command();
+    let mut root = help::command();
     // Gives subcommands the names of their pages.
     root.build();
     write_page(dir, &root, OVERVIEW)?;
@@ -110,14 +111,18 @@ fn write_page(dir: &Path, command: &Command, end: &str) -> io::Result<()> {
     if command.has_subcommands() {
         write_subcommands(command, &mut page)?;
     }
-    if let Some(codes) = command.get_after_long_help() {
-        let codes = codes.to_string();
+    let short = if command.has_subcommands() { "" } else { command.get_name() };
+    if let Some(codes) = help::exit_codes(short) {
         writeln!(page, ".SH \"EXIT STATUS\"")?;
         for (code, meaning) in codes.lines().filter_map(|line| line.trim().split_once(' ')) {
             if code.parse::<u8>().is_ok() {
-                writeln!(page, ".TP\n.B {code}\n{}", meaning.trim())?;
+                writeln!(page, ".TP\n.B {code}\n{}", escaped(meaning.trim()))?;
             }
         }
+    }
+    writeln!(page, ".SH EXAMPLES")?;
+    for (line, what) in help::examples(short) {
+        writeln!(page, ".TP\n.B {}\n{}", escaped(line), escaped(what))?;
     }
     page.extend_from_slice(end.as_bytes());
     fs::write(dir.join(format!("{name}.{SECTION}")), page)
@@ -139,11 +144,12 @@ fn escaped(text: &str) -> String {
     text.replace('\\', "\\e").replace('-', "\\-").replace('`', "\\(ga").replace('\'', "\\(aq")
 }
 
-/// Writes the completions of a shell.
+/// Writes what lets a shell ask this program for completions: it knows the routers, groups, instances and interfaces.
 pub fn completions(shell: Shell, out: &mut impl Write) -> io::Result<()> {
-    let mut text = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "vrrp-user", &mut text);
-    out.write_all(&text)
+    let shells = Shells::builtins();
+    let name = shell.to_string();
+    let found = shells.completer(&name).ok_or_else(|| io::Error::other(format!("no {name}")))?;
+    found.write_registration("COMPLETE", "vrrp-user", "vrrp-user", "vrrp-user", out)
 }
 
 #[cfg(test)]
@@ -156,11 +162,15 @@ mod tests {
         pages(dir.path()).unwrap();
         let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
         let overview = read("vrrp-user.8");
-        for command in Cli::command().get_subcommands().filter(|command| is_public(command)) {
+        for command in help::command().get_subcommands().filter(|command| is_public(command)) {
             let name = command.get_name();
             let page = read(&format!("vrrp-user-{name}.8"));
             assert!(page.contains(".SH SYNOPSIS") && page.contains(".SH OPTIONS"), "{page}");
-            assert_eq!(page.contains("EXIT STATUS"), name == "run", "{page}");
+            assert_eq!(page.contains("EXIT STATUS"), ["run", "status"].contains(&name), "{page}");
+            assert!(
+                page.contains(&format!(".SH EXAMPLES\n.TP\n.B vrrp\\-user {}", escaped(name))),
+                "{page}"
+            );
             assert!(
                 overview.contains(&format!("vrrp\\-user\\-{} (8)", name.replace('-', "\\-"))),
                 "{overview}"
@@ -180,7 +190,7 @@ mod tests {
             let mut text = Vec::new();
             completions(shell, &mut text).unwrap();
             let text = String::from_utf8(text).unwrap();
-            assert!(text.contains("doctor") && text.contains("pid-file"), "{text}");
+            assert!(text.contains("COMPLETE=") || text.contains("COMPLETE "), "{text}");
         }
     }
 }

@@ -23,8 +23,11 @@ use vrrp_common::sample::Sample;
 use self::line::Observed;
 use self::pcapng::{Record, Writer};
 use self::refused::{Refreshed, Refused};
+use clap_complete::ArgValueCandidates;
+
 use super::clock::TimeOfDay;
 use super::common::BpffsArg;
+use super::complete;
 use crate::control::client;
 use crate::io::bpf;
 use crate::io::capture::{self, Capture};
@@ -60,7 +63,7 @@ pub enum Error {
 #[derive(Debug, clap::Args)]
 pub struct Options {
     /// Only on this interface [default: all].
-    #[arg(short, long, value_name = "IF")]
+    #[arg(add = ArgValueCandidates::new(complete::interfaces), short, long, value_name = "IF")]
     interface: Option<String>,
     /// Only of this virtual router.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]

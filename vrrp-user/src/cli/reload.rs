@@ -37,13 +37,13 @@ fn text(reloaded: &Reloaded, terminal: Terminal) -> String {
         for error in &reloaded.errors {
             let _ = writeln!(text, "{}", terminal.paint(error, Colour::Red));
         }
-        let what = if *check { "cannot be taken up" } else { "refused" };
+        let what = if *check { "cannot be used" } else { "refused" };
         let _ = writeln!(text, "{config} {what}: {summary}; everything goes on as before");
         return text;
     }
     let _ = match check {
-        true => writeln!(text, "{config} would be taken up: {summary}"),
-        false => writeln!(text, "{config} taken up in {} ms: {summary}", reloaded.took_ms),
+        true => writeln!(text, "{config} can be reloaded: {summary}"),
+        false => writeln!(text, "{config} reloaded in {} ms: {summary}", reloaded.took_ms),
     };
     let at = |name: &str, interface: &str, vrid: u8| format!("{name} ({interface}/{vrid})");
     for router in &reloaded.removed {
@@ -96,7 +96,7 @@ mod tests {
         };
         assert_eq!(
             text(&reloaded, plain()),
-            "vrrp.conf taken up in 12 ms: 1 added, 1 removed, 1 changed, 3 unchanged\n\
+            "vrrp.conf reloaded in 12 ms: 1 added, 1 removed, 1 changed, 3 unchanged\n\
              \x20 removed  VI_3 (eth0/53)\n\
              \x20 added    VI_9 (eth0/59)\n\
              \x20 changed  VI_1 (eth0/51): priority 100 -> 150, addresses +10.0.0.9/24\n"

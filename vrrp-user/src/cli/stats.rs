@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 
 use vrrp_common::reason::Reason;
 
+use clap_complete::ArgValueCandidates;
+
 use super::common::{BpffsArg, InstanceArg};
+use super::complete;
 use super::status::format_duration;
 use super::status::select::{self, Wanted};
 use super::table::Table;
@@ -46,7 +49,7 @@ pub enum Error {
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct View {
     /// Only this router: its name, or INTERFACE/VRID; with `*` and `?` all that match. An address is the same as --vip.
-    #[arg(conflicts_with_all = ["vip", "interface", "vrid", "reset"])]
+    #[arg(add = ArgValueCandidates::new(complete::routers), conflicts_with_all = ["vip", "interface", "vrid", "reset"])]
     name: Option<String>,
     #[command(flatten)]
     instance: InstanceArg,
@@ -59,7 +62,7 @@ pub struct View {
     #[arg(long, value_name = "ADDRESS")]
     vip: Option<IpAddr>,
     /// Only what is on this interface.
-    #[arg(long, value_name = "NAME")]
+    #[arg(add = ArgValueCandidates::new(complete::interfaces), long, value_name = "NAME")]
     interface: Option<String>,
     /// Only routers with this VRID.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]

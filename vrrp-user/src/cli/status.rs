@@ -15,8 +15,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use self::select::Wanted;
+use clap_complete::ArgValueCandidates;
+
 use super::Error;
 use super::common::InstanceArg;
+use super::complete;
 use super::events::happened;
 use super::table::Table;
 use super::terminal::{Colour, Terminal, in_place, state_colour};
@@ -46,15 +49,15 @@ const STARTING: f64 = 60.0;
 pub struct Options {
     /// Only this router, in full, with its last transitions: its name, INTERFACE/VRID, or one of its addresses. With `*` and
     /// `?`, or where several have the address, all that match.
-    #[arg(conflicts_with_all = ["states", "interfaces"])]
+    #[arg(add = ArgValueCandidates::new(complete::routers), conflicts_with_all = ["states", "interfaces"])]
     name: Option<String>,
     #[command(flatten)]
     instance: InstanceArg,
     /// Only routers in one of these states: master, backup, fault, init.
-    #[arg(long = "state", value_name = "STATE", value_delimiter = ',', value_parser = parse_state)]
+    #[arg(add = ArgValueCandidates::new(complete::states), long = "state", value_name = "STATE", value_delimiter = ',', value_parser = parse_state)]
     states: Vec<String>,
     /// Only routers on one of these interfaces.
-    #[arg(long = "interface", value_name = "INTERFACE", value_delimiter = ',')]
+    #[arg(add = ArgValueCandidates::new(complete::interfaces), long = "interface", value_name = "INTERFACE", value_delimiter = ',')]
     interfaces: Vec<String>,
     /// Only say what is wrong, and end with 2 where something is: a problem, or a router in FAULT.
     #[arg(long, conflicts_with_all = ["watch", "json", "states", "interfaces"])]
@@ -306,9 +309,9 @@ fn worst_first(status: &Status) -> Vec<&RouterStatus> {
 fn last_reload(reload: &LastReload, terminal: Terminal) -> String {
     let LastReload { at, applied, summary, errors } = reload;
     if *applied {
-        return format!("last reload taken up at {at}: {summary}\n");
+        return format!("reloaded at {at}: {summary}\n");
     }
-    let line = format!("last reload refused at {at}: {summary}; everything goes on as before");
+    let line = format!("reload refused at {at}: {summary}; everything goes on as before");
     let mut text = terminal.paint(&line, Colour::Red) + "\n";
     for error in errors {
         let _ = writeln!(text, "  {}", terminal.paint(error, Colour::Red));
