@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 
 /// Documents that are not in the folder of the others in the sources.
-pub const OUTSIDE: [&str; 2] = ["README.md", "CHANGELOG.md"];
+pub const OUTSIDE: [&str; 3] = ["README.md", "CHANGELOG.md", "SECURITY.md"];
 
 /// Where packages have documents.
 const FOLDER: &str = "usr/share/doc/vrrp-user/";
@@ -15,7 +15,7 @@ const FOLDER: &str = "usr/share/doc/vrrp-user/";
 /// A document of the sources' first folder as it must be beside the others. What packages have elsewhere is no link.
 pub fn flat(text: &str) -> String {
     let mut text = text.replace("](docs/", "](");
-    for name in ["LICENSE-MIT", "LICENSE-APACHE"] {
+    for name in ["LICENSE-MIT", "LICENSE-APACHE", "CONTRIBUTING.md"] {
         text = text.replace(&format!("[{name}]({name})"), name);
     }
     text
