@@ -425,7 +425,7 @@ fn link(interface: &InterfaceStatus) -> String {
 }
 
 /// What is wrong, each with whom it concerns: a cable carries hundreds of routers.
-fn problems(status: &Status) -> Vec<String> {
+pub(super) fn problems(status: &Status) -> Vec<String> {
     let mut known: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for router in &status.routers {
         for problem in &router.problems {

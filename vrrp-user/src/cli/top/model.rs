@@ -114,6 +114,8 @@ pub struct Reading {
     pub no_maps: Option<String>,
     /// What a daemon of another version says, or has in its maps, and is not shown.
     pub unread: Vec<String>,
+    /// What is wrong, each with whom it concerns, as `status` has it.
+    pub problems: Vec<String>,
     pub routers: Vec<RouterRow>,
     /// What was not accepted.
     pub refusals: Vec<Refusal>,
@@ -153,7 +155,7 @@ pub enum Column {
 impl Column {
     /// All, from left to right: the key that sorts by it, its head, and what it is in words.
     pub const ALL: [(Self, char, &'static str, &'static str); 14] = [
-        (Self::Name, 'n', "ROUTER", "name of the router"),
+        (Self::Name, 'n', "ROUTER", "what is wrong first, then the name"),
         (Self::Interface, 'i', "IFACE", "interface"),
         (Self::Vrid, 'v', "VRID", "virtual router identifier"),
         (Self::State, 's', "STATE", "state, masters first"),
@@ -225,13 +227,15 @@ pub enum Pane {
     #[default]
     #[strum(serialize = "Refused")]
     Refusals,
+    /// What is wrong at the moment.
+    Problems,
     /// What changed while `top` looked on.
     Events,
     Router,
 }
 
 impl Pane {
-    pub const ALL: [Self; 3] = [Self::Refusals, Self::Events, Self::Router];
+    pub const ALL: [Self; 4] = [Self::Problems, Self::Refusals, Self::Events, Self::Router];
 
     pub fn title(self) -> &'static str {
         self.into()
@@ -241,7 +245,8 @@ impl Pane {
         match self {
             Self::Refusals => Self::Events,
             Self::Events => Self::Router,
-            Self::Router => Self::Refusals,
+            Self::Router => Self::Problems,
+            Self::Problems => Self::Refusals,
         }
     }
 }
@@ -307,6 +312,8 @@ pub struct Model {
     pub(super) first: usize,
     page: usize,
     pub(super) pane: Pane,
+    /// Whether somebody wanted that one.
+    is_pane_chosen: bool,
     pub(super) mode: Mode,
     /// How long the last drawing took.
     pub(super) drawn: Duration,
@@ -367,6 +374,10 @@ impl Model {
         });
         while self.past.front().is_some_and(|past| reading.at_s - past.at_s > RATE_WINDOW_S + 0.5) {
             self.past.pop_front();
+        }
+        if !self.is_pane_chosen {
+            let well = reading.problems.is_empty();
+            self.pane = if well { Pane::Refusals } else { Pane::Problems };
         }
         self.reading = Some(reading);
         self.arrange();
@@ -518,8 +529,8 @@ impl Model {
                 self.only = None;
                 self.arrange();
             }
-            Key::Tab => self.pane = self.pane.next(),
-            Key::Enter => self.pane = Pane::Router,
+            Key::Tab => self.choose(self.pane.next()),
+            Key::Enter => self.choose(Pane::Router),
             Key::Up | Key::Char('k') => self.select(self.selected.saturating_sub(1)),
             Key::Down | Key::Char('j') => self.select(self.selected + 1),
             Key::PageUp => self.select(self.selected.saturating_sub(page)),
@@ -537,6 +548,15 @@ impl Model {
             _ => {}
         }
         Flow::Continue
+    }
+
+    fn choose(&mut self, pane: Pane) {
+        (self.pane, self.is_pane_chosen) = (pane, true);
+    }
+
+    /// What is wrong.
+    pub fn problems(&self) -> &[String] {
+        self.reading.as_ref().map_or(&[], |reading| &reading.problems)
     }
 
     fn select(&mut self, index: usize) {
@@ -585,6 +605,12 @@ impl Model {
     }
 }
 
+/// Those with problems first, then those in FAULT.
+fn urgency(row: &Row) -> (bool, bool) {
+    let is_wrong = row.router.fenced || row.router.detail("problem").is_some();
+    (!is_wrong, row.router.state != State::Fault)
+}
+
 fn compare(a: &Row, b: &Row, by: Column) -> Ordering {
     let number = |of: fn(&Rates) -> Option<f64>| {
         of(&a.rates).unwrap_or(-1.0).total_cmp(&of(&b.rates).unwrap_or(-1.0))
@@ -600,7 +626,9 @@ fn compare(a: &Row, b: &Row, by: Column) -> Ordering {
     };
     let rank = |row: &Row| STATES.iter().position(|state| *state == row.router.state);
     match by {
-        Column::Name => natural(&a.router.name, &b.router.name),
+        Column::Name => {
+            urgency(a).cmp(&urgency(b)).then_with(|| natural(&a.router.name, &b.router.name))
+        }
         Column::Interface => natural(&a.router.interface, &b.router.interface),
         Column::Vrid => a.router.vrid.cmp(&b.router.vrid),
         Column::State => rank(a).cmp(&rank(b)),
@@ -703,6 +731,7 @@ pub mod tests {
             },
             no_maps: None,
             unread: Vec::new(),
+            problems: Vec::new(),
             routers: (1..=routers).map(router).collect(),
             refusals: vec![
                 Refusal { reason: Reason::UnknownVrid, packets: 3, last: None },
@@ -761,7 +790,7 @@ pub mod tests {
     #[test]
     fn each_column_sorts_and_the_same_key_turns_it_round() {
         let mut model = model(12);
-        assert_eq!(names(&mut model, 3), ["VI_1", "VI_2", "VI_3"]);
+        assert_eq!(names(&mut model, 3), ["VI_7", "VI_1", "VI_2"], "what is wrong first");
         press(&mut model, "R");
         assert_eq!(names(&mut model, 3), ["VI_12", "VI_11", "VI_10"], "as numbers");
         press(&mut model, "n");
@@ -845,7 +874,7 @@ pub mod tests {
         assert_eq!(model.selected().unwrap().router.name, selected);
         model.press(Key::Home);
         press(&mut model, "n");
-        assert_eq!(model.selected().unwrap().router.name, "VI_1");
+        assert_eq!(model.selected().unwrap().router.name, "VI_7");
         assert_eq!(model.first, 290, "until it is drawn");
         let _ = model.visible(10);
         assert_eq!(model.first, 0);

@@ -13,7 +13,7 @@ use vrrp_common::reason::Reason;
 use super::model::{Counters, Daemon, Reading, Refusal, RouterRow, State, Traffic};
 use crate::api::{RouterStatus, Status};
 use crate::cli::clock::TimeOfDay;
-use crate::cli::status::format_duration;
+use crate::cli::status::{format_duration, problems};
 use crate::control::client;
 use crate::core::InterfaceAddr;
 use crate::engine::time::Nanos;
@@ -83,6 +83,7 @@ impl Source {
                 None => bpf::chain(error),
             }),
         };
+        let is_running = matches!(daemon, Daemon::Running { .. });
         let no_maps = maps.as_ref().err().map(|error| {
             let told = self.status.as_ref();
             let told = told.and_then(|status| status.no_bpf.clone().or(status.no_pins.clone()));
@@ -112,6 +113,7 @@ impl Source {
                 .cloned()
                 .chain(maps.map(|maps| maps.unread).unwrap_or_default())
                 .collect(),
+            problems: self.status.as_ref().filter(|_| is_running).map(problems).unwrap_or_default(),
             routers,
             refusals,
             took: begun.elapsed(),

@@ -103,6 +103,11 @@ fn header(model: &Model, rows: usize, width: u16) -> Vec<Line<'static>> {
         let style = if count > 0 { style(state) } else { Style::new().dim() };
         second.push(Span::from(format!("  {count} {}", state.name())).style(style));
     }
+    match model.problems().len() {
+        0 => {}
+        1 => second.push(Span::from("  1 PROBLEM").red().bold()),
+        many => second.push(Span::from(format!("  {many} PROBLEMS")).red().bold()),
+    }
     if let Some(state) = model.only {
         second.push(Span::from(format!("   only {}", state.name())).yellow());
     }
@@ -172,7 +177,10 @@ fn draw_table(frame: &mut Frame<'_>, model: &mut Model, area: Rect) -> usize {
     let head = Cells::new(head).style(Style::new().add_modifier(Modifier::REVERSED));
     let cells = rows.iter().map(|row| {
         Cells::new(widths.iter().map(|(column, width)| {
-            let text = cut(&cell(row, *column), *width);
+            let text = cell(row, *column);
+            // Its end tells one router from the next.
+            let is_name = *column == Column::Name;
+            let text = if is_name { cut_within(&text, *width) } else { cut(&text, *width) };
             let line = Line::from(text).alignment(alignment(*column));
             if *column == Column::State {
                 // As bad as a fault.
@@ -239,6 +247,13 @@ fn widths(rows: &[&Row], sort: Column, width: usize) -> Vec<(Column, usize)> {
         columns.iter().skip(1).map(|(_, width)| width + 1).sum()
     };
     let name = columns[0].1;
+    // What says nothing at the moment gives way to names and reasons.
+    for (column, _) in columns.clone().into_iter().filter(|(column, _)| *column != sort) {
+        let wanted = others(&columns) + name + 1 + REASON_MIN;
+        if wanted > width && rows.iter().all(|row| is_zero(row, column)) {
+            columns.retain(|(kept, _)| *kept != column);
+        }
+    }
     for dropped in DROPPED.into_iter().filter(|column| *column != sort) {
         if others(&columns) + name.min(NAME_MIN) <= width {
             break;
@@ -251,6 +266,36 @@ fn widths(rows: &[&Row], sort: Column, width: usize) -> Vec<(Column, usize)> {
         columns.push((Column::Reason, left));
     }
     columns
+}
+
+/// Whether nothing happens there.
+fn is_zero(row: &Row, column: Column) -> bool {
+    let rate = match column {
+        Column::Refused => row.rates.refused,
+        Column::RxTraffic => row.rates.rx_bytes,
+        Column::TxTraffic => row.rates.tx_bytes,
+        Column::Name
+        | Column::Interface
+        | Column::Vrid
+        | Column::State
+        | Column::Priority
+        | Column::Master
+        | Column::Since
+        | Column::Received
+        | Column::Sent
+        | Column::Addresses
+        | Column::Reason => return false,
+    };
+    rate.is_some_and(|rate| rate == 0.0)
+}
+
+/// A name in so many columns: its end is what tells one router from the next.
+fn cut_within(name: &str, width: usize) -> String {
+    if name.width() <= width || width < 4 || !name.is_ascii() {
+        return cut(name, width);
+    }
+    let begin = width / 3;
+    format!("{}…{}", &name[..begin], &name[name.len() - (width - begin - 1)..])
 }
 
 fn alignment(column: Column) -> Alignment {
@@ -283,10 +328,12 @@ fn cell(row: &Row, column: Column) -> String {
 
 fn draw_panes(frame: &mut Frame<'_>, model: &Model, area: Rect) {
     if area.width >= WIDE {
-        let areas: [Rect; 3] =
-            Layout::horizontal([Constraint::Fill(4), Constraint::Fill(3), Constraint::Fill(3)])
-                .areas(area);
-        for (pane, area) in Pane::ALL.into_iter().zip(areas) {
+        let shown = Pane::ALL.into_iter();
+        let shown = shown.filter(|pane| *pane != Pane::Problems || !model.problems().is_empty());
+        let shown: Vec<Pane> = shown.collect();
+        let fills = (0..shown.len()).map(|place| Constraint::Fill(if place == 0 { 4 } else { 3 }));
+        let areas = Layout::horizontal(fills).split(area);
+        for (pane, &area) in shown.into_iter().zip(areas.iter()) {
             let title = Line::from(format!(" {} ", pane.title())).bold();
             draw_pane(frame, model, pane, area, title);
         }
@@ -309,6 +356,11 @@ fn draw_pane(frame: &mut Frame<'_>, model: &Model, pane: Pane, area: Rect, title
     let inside = Rect { width: inside.width.saturating_sub(1), ..inside };
     let (lines, width) = (usize::from(inside.height), usize::from(inside.width));
     let text: Vec<Line<'_>> = match pane {
+        Pane::Problems if model.problems().is_empty() => vec![Line::from("nothing is wrong").dim()],
+        Pane::Problems => {
+            let problems = model.problems().iter().take(lines);
+            problems.map(|problem| Line::from(problem.clone()).red()).collect()
+        }
         Pane::Refusals => refusals(model, lines, width),
         Pane::Events => {
             let events: Vec<Line<'_>> =
@@ -492,6 +544,50 @@ mod tests {
     fn a_small_screen() {
         let mut model = model(4080);
         same("80x24.txt", &screen(&mut model, 80, 24));
+    }
+
+    #[test]
+    fn what_is_wrong_is_seen_first() {
+        let mut model = model(300);
+        let mut next = reading(300, 103.0);
+        next.problems = vec!["VI_250: split brain: another host has it, too".to_owned(); 2];
+        next.routers[249].details.push(("problem", "split brain".to_owned()));
+        next.routers[249].name = "a-very-long-name-of-customer-250".to_owned();
+        model.update(next);
+        let shown = screen(&mut model, 80, 24);
+        assert!(shown.contains("  2 PROBLEMS"), "{shown}");
+        let rows: Vec<&str> = shown.lines().skip(4).collect();
+        assert!(rows[0].starts_with("a-v") && rows[0].contains("-250 "), "{shown}");
+        assert!(rows[1].starts_with("VI_7 ") && rows[2].starts_with("VI_107 "), "{shown}");
+        assert!(rows[4].starts_with("VI_1 "), "{shown}");
+        assert!(shown.contains("VI_250: split brain: another host"), "{shown}");
+        // Who wants to see something else does.
+        model.press(Key::Tab);
+        let shown = screen(&mut model, 80, 24);
+        assert!(!shown.contains("VI_250: split brain: another host"), "{shown}");
+    }
+
+    #[test]
+    fn columns_without_anything_give_way() {
+        let mut model = model(3);
+        let mut idle = reading(3, 103.0);
+        for router in &mut idle.routers {
+            router.name = "customer-with-a-long-name".to_owned();
+            router.traffic = Some(super::super::model::Traffic::default());
+        }
+        idle.at_s = 110.0;
+        model.update(idle.clone());
+        idle.at_s = 112.0;
+        model.update(idle);
+        let shown = screen(&mut model, 80, 24);
+        assert!(!shown.contains("RX/s") && !shown.contains("REF/s"), "{shown}");
+        assert!(shown.contains(" 10.0.0.2/24") && shown.contains("custo…-long-name"), "{shown}");
+    }
+
+    #[test]
+    fn the_end_of_a_name_stays() {
+        assert_eq!(cut_within("customer-0017", 13), "customer-0017");
+        assert_eq!(cut_within("customer-0017", 9), "cus…-0017");
     }
 
     #[test]
