@@ -33,6 +33,7 @@ use crate::printable;
 use crate::types::instance::Instance;
 use crate::types::netns::Netns;
 use crate::types::time::Nanos;
+use crate::wire::family::from_field;
 
 /// Version of the JSON.
 const SCHEMA: u32 = 1;
@@ -194,6 +195,7 @@ fn examine(options: &Options, without: Without) -> Vec<Finding> {
             findings.extend(interfaces::examine(config, status.as_ref(), &kernel));
             findings.extend(ipv6::examine(config, status.is_some()));
             findings.push(refused(options, config));
+            findings.extend(interrupted(options));
             findings.extend(accept_mode(instance, config, without));
             findings.extend(virtual_macs(options, config, status.as_ref()));
             findings.extend(network::examine(config, status.as_ref(), options.gateway));
@@ -261,6 +263,29 @@ fn refused(options: &Options, config: &Config) -> Finding {
         }
         Err(error) => Finding::skipped(check, bpf::chain(&error)),
     }
+}
+
+/// Whether advertisements stopped while ARP goes on, as far as the maps tell.
+fn interrupted(options: &Options) -> Option<Finding> {
+    let reader = reader(options).ok()?;
+    let (routers, peers) = (reader.routers().ok()?, reader.peers().ok()?);
+    let refused = crate::refused::latest(&reader.samples().ok()?);
+    let now = crate::io::timer::now();
+    let claimed = routers.iter().filter(|(_, info, _)| {
+        info.state == vrrp_common::maps::state::MASTER && info.address_conflicts > 0
+    });
+    let claimed = claimed.filter_map(|(slot, info, _)| {
+        let of_router = peers.iter().filter(|(key, _)| key.slot == *slot);
+        let (key, last) = of_router.max_by_key(|(_, peer)| peer.last_seen_ns)?;
+        Some(network::Claimed {
+            router: info.name().to_owned(),
+            peer: from_field(info.family, key.source),
+            ago: now - Nanos(last.last_seen_ns),
+            interval: Nanos::from_millis(u64::from(info.interval_cs) * 10),
+        })
+    });
+    let refused = refused.iter().map(|refused| now - refused.at()).min();
+    network::check_interrupted(&claimed.collect::<Vec<_>>(), refused, jiff::Timestamp::now())
 }
 
 /// Whether packets can be kept from addresses, where any router is without accept mode.

@@ -568,6 +568,45 @@ fn egress(here: &Surroundings<'_>, uplink: &Uplink, answers: &[Answered]) -> Fin
     )
 }
 
+// ---- whether something drops advertisements and nothing else -------------------------------------------
+
+/// A router that is master here, whose addresses another host claims by ARP or neighbour discovery, and which has heard a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// Its name.
+    pub router: String,
+    /// Who was heard last.
+    pub peer: IpAddr,
+    /// How long ago that was.
+    pub ago: Nanos,
+    /// The interval of the advertisements.
+    pub interval: Nanos,
+}
+
+/// What it means that ARP arrives and advertisements do not. Nothing where they arrive and are refused: `refused` says why then.
+/// Times of day are in UTC, as everywhere.
+pub fn check_interrupted(
+    claimed: &[Claimed],
+    refused: Option<Nanos>,
+    now: jiff::Timestamp,
+) -> Option<Finding> {
+    if refused.is_some_and(|ago| ago < RECENTLY) {
+        return None;
+    }
+    let stopped = claimed.iter().filter(|claimed| claimed.ago > claimed.interval.times(3));
+    let lines = stopped.map(|Claimed { router, peer, ago, .. }| {
+        let at = now.checked_sub(std::time::Duration::from_nanos(ago.0)).unwrap_or(now);
+        let at = at.strftime("%H:%M:%SZ");
+        format!(
+            "{router}: ARP from another host arrives, and advertisements of {peer} stopped at {at}"
+        )
+    });
+    let lines: Vec<String> = lines.collect();
+    let hint = "something between drops IP protocol 112 and lets ARP pass: a firewall of one of the hosts, a security group, a \
+                switch. `vrrp-user monitor` on both hosts shows what leaves and what arrives";
+    (!lines.is_empty()).then(|| Finding::broken("protocol 112", some(&lines)).hint(hint))
+}
+
 // ---- which advertisements are refused -----------------------------------------------------------------
 
 /// What the kernel side remembers of refused advertisements for the routers of this configuration.
@@ -795,6 +834,27 @@ mod tests {
         assert_eq!(next_hop(table, "eth1"), Some(Ipv4Addr::new(192, 168, 1, 1)));
         assert_eq!(next_hop(table, "eth2"), None);
         assert_eq!(next_hop("", "eth0"), None);
+    }
+
+    #[test]
+    fn advertisements_that_stop_while_arp_goes_on_are_dropped_between() {
+        let claimed = |ago| Claimed {
+            router: "VI_1".to_owned(),
+            peer: IpAddr::from([10, 0, 0, 2]),
+            ago: Nanos::from_secs(ago),
+            interval: Nanos::from_secs(1),
+        };
+        let now = "2026-01-02T12:30:30Z".parse().unwrap();
+        let found = check_interrupted(&[claimed(15)], None, now).unwrap();
+        assert_eq!((found.severity, found.check.as_str()), (Broken, "protocol 112"));
+        let said = "VI_1: ARP from another host arrives, and advertisements of 10.0.0.2 stopped at 12:30:15Z";
+        assert_eq!(found.text, said);
+        assert!(found.hint.unwrap().contains("drops IP protocol 112"));
+        // They arrive, and what is wrong is said elsewhere; but not when that was mended before they stopped.
+        assert_eq!(check_interrupted(&[claimed(15)], Some(Nanos::from_secs(1)), now), None);
+        assert!(check_interrupted(&[claimed(15)], Some(Nanos::from_secs(31)), now).is_some());
+        assert_eq!(check_interrupted(&[claimed(2)], None, now), None);
+        assert_eq!(check_interrupted(&[], None, now), None);
     }
 
     #[test]
