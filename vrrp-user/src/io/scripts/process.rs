@@ -27,12 +27,16 @@ const LAST_WORDS: Duration = Duration::from_millis(50);
 const LINES: usize = 100;
 /// Bytes of a line that do.
 const LINE: usize = 500;
+/// Characters of the last one that are shown with the end of a run.
+const SAID: usize = 120;
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// By itself, with this exit status.
     Exited(i32),
+    /// Likewise, and not with 0, and what it said last.
+    Failed(i32, String),
     /// By a signal that we did not send.
     Killed(Signal),
     /// It took longer than it may.
@@ -54,6 +58,7 @@ impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exited(status) => write!(f, "exit status {status}"),
+            Self::Failed(status, said) => write!(f, "exit status {status}: {said}"),
             Self::Killed(signal) => write!(f, "killed by {signal}"),
             Self::TimedOut(limit) => write!(f, "stopped after {} s", limit.as_secs_f64()),
             Self::Stopped => f.write_str("stopped with the daemon"),
@@ -138,8 +143,13 @@ async fn wait_for(
     let Some(cut_short) = cut_short else {
         let ended = reap(pid);
         // So that what it said stands in the log before its end; what it left behind may go on.
-        let _ = tokio::time::timeout(LAST_WORDS, output).await;
-        return ended;
+        let said = tokio::time::timeout(LAST_WORDS, output).await;
+        return match (ended, said) {
+            (Ended::Exited(status), Ok(Ok(Some(said)))) if status != 0 => {
+                Ended::Failed(status, said)
+            }
+            (ended, _) => ended,
+        };
     };
     kill(pid, Signal::SIGTERM);
     let _ = tokio::time::timeout(GRACE, end.readable()).await;
@@ -169,11 +179,14 @@ fn reap(pid: Pid) -> Ended {
 }
 
 /// Logs what a program prints, as long as anybody holds the other end. It is read to the end in any case, so that what
-/// it left running in the background does not fail for it.
-async fn follow(output: OwnedFd, output_log: OutputLog) {
+/// it left running in the background does not fail for it. The last line, if there is one.
+async fn follow(output: OwnedFd, output_log: OutputLog) -> Option<String> {
     let mut output = match Receiver::from_owned_fd(output) {
         Ok(output) => output,
-        Err(error) => return log::error!("{}: its output is not read: {error}", output_log.label),
+        Err(error) => {
+            log::error!("{}: its output is not read: {error}", output_log.label);
+            return None;
+        }
     };
     let mut lines = Lines::default();
     let mut some = [0; 1024];
@@ -185,12 +198,16 @@ async fn follow(output: OwnedFd, output_log: OutputLog) {
     if let Some(line) = lines.finish() {
         log::log!(output_log.level, "{}: {line}", output_log.label);
     }
+    let last = readable(&lines.last);
+    (!last.is_empty()).then(|| last.chars().take(SAID).collect())
 }
 
 /// Makes lines of bytes.
 #[derive(Default)]
 struct Lines {
     line: Vec<u8>,
+    /// The last one that was not empty.
+    last: Vec<u8>,
     logged: usize,
     suppressed: usize,
 }
@@ -212,6 +229,9 @@ impl Lines {
 
     fn end_of_line(&mut self) -> Option<String> {
         let line = std::mem::take(&mut self.line);
+        if !line.trim_ascii().is_empty() {
+            self.last.clone_from(&line);
+        }
         if self.logged >= LINES {
             self.suppressed += 1;
             return None;
@@ -281,6 +301,9 @@ mod tests {
         assert_eq!(end("[ $1 = argument ]"), Ended::Exited(0));
         assert_eq!(end("exit 7").to_string(), "exit status 7");
         assert_eq!(end("kill -SEGV $$").to_string(), "killed by SIGSEGV");
+        let said = end("echo first; printf 'no database\\r\\n\\n' >&2; exit 7").to_string();
+        assert_eq!(said, "exit status 7: no database");
+        assert_eq!(end("echo all is well"), Ended::Exited(0));
         // Without an interpreter, the shell runs it.
         assert_eq!(sh("exit $(( $# + 4 ))\n", 0o755, LONG), Ended::Exited(5));
         let not = sh("#!/nonexistent/interpreter\n", 0o755, LONG);
