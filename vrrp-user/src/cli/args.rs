@@ -23,6 +23,11 @@ use crate::types::netns::Netns;
 #[derive(Debug, Parser)]
 #[command(name = "vrrp-user", version, about, max_term_width = 100)]
 pub struct Cli {
+    /// Show times in UTC instead of the local time zone.
+    ///
+    /// JSON is always in UTC.
+    #[arg(long, global = true)]
+    pub utc: bool,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,

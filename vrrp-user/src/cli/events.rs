@@ -8,6 +8,7 @@ use serde_json::json;
 use clap_complete::ArgValueCandidates;
 
 use super::Error;
+use super::clock::here;
 use super::common::InstanceArg;
 use super::complete;
 use super::terminal::{Colour, Terminal, state_colour};
@@ -121,7 +122,8 @@ fn line(event: &Event, terminal: Terminal) -> String {
         (_, _, _, Some(object)) => bold(object),
         (..) => "-".to_owned(),
     };
-    let line = format!("{}  {who}  {}  {}", event.time, happened(event, terminal), event.reason);
+    let line =
+        format!("{}  {who}  {}  {}", here(&event.time), happened(event, terminal), event.reason);
     terminal.fit(&line, INDENT)
 }
 

@@ -10,8 +10,8 @@ use super::args::{Command, RunArgs};
 use super::doctor::Severity as Worst;
 use super::exit::{self, Exit};
 use super::{
-    check, cleanup, convert, doctor, events, help, manual, monitor, reload, service_user, stats,
-    status, top, upgrade,
+    check, cleanup, clock, convert, doctor, events, help, manual, monitor, reload, service_user,
+    stats, status, top, upgrade,
 };
 use crate::api::Request;
 use crate::config::diagnostic::Severity;
@@ -33,6 +33,9 @@ pub fn main() -> ExitCode {
     pretend();
     let received = handover::receive();
     let cli = help::parse();
+    if cli.utc {
+        clock::use_utc();
+    }
     let run = if let Command::Run(run) = &cli.command { Some(run) } else { None };
     if run.is_none_or(|run| run.check_adopt) {
         signals::unblock();

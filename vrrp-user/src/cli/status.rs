@@ -18,6 +18,7 @@ use self::select::Wanted;
 use clap_complete::ArgValueCandidates;
 
 use super::Error;
+use super::clock::here;
 use super::common::InstanceArg;
 use super::complete;
 use super::events::happened;
@@ -308,6 +309,7 @@ fn worst_first(status: &Status) -> Vec<&RouterStatus> {
 /// What came of the last reload.
 fn last_reload(reload: &LastReload, terminal: Terminal) -> String {
     let LastReload { at, applied, summary, errors } = reload;
+    let at = here(at);
     if *applied {
         return format!("reloaded at {at}: {summary}\n");
     }
@@ -536,7 +538,7 @@ fn full(detail: &RouterDetail, now: jiff::Timestamp, terminal: Terminal) -> Stri
         let ago =
             ago.map_or_else(|_| "-".to_owned(), |ago| format_duration(ago.as_secs_f64().max(0.0)));
         let happened = happened(event, terminal);
-        let line = format!("  {}  {ago:>6} ago  {happened}  {}", event.time, event.reason);
+        let line = format!("  {}  {ago:>6} ago  {happened}  {}", here(&event.time), event.reason);
         let _ = writeln!(text, "{}", terminal.fit(&line, 6));
     }
     text

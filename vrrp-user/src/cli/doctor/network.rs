@@ -11,6 +11,7 @@ use super::interfaces::{Port, is_near, ports};
 use super::probe::{self, Neighbours, Question};
 use super::{Finding, NAMED, plural, some, virtual_mac};
 use crate::api::Status;
+use crate::cli::clock::time_of_day;
 use crate::cli::terminal::Terminal;
 use crate::config::model::{Config, RouterConfig};
 use crate::engine::time::Nanos;
@@ -584,7 +585,7 @@ pub struct Claimed {
 }
 
 /// What it means that ARP arrives and advertisements do not. Nothing where they arrive and are refused: `refused` says why then.
-/// Times of day are in UTC, as everywhere.
+///
 pub fn check_interrupted(
     claimed: &[Claimed],
     refused: Option<Nanos>,
@@ -596,7 +597,7 @@ pub fn check_interrupted(
     let stopped = claimed.iter().filter(|claimed| claimed.ago > claimed.interval.times(3));
     let lines = stopped.map(|Claimed { router, peer, ago, .. }| {
         let at = now.checked_sub(std::time::Duration::from_nanos(ago.0)).unwrap_or(now);
-        let at = at.strftime("%H:%M:%SZ");
+        let at = time_of_day(at);
         format!(
             "{router}: ARP from another host arrives, and advertisements of {peer} stopped at {at}"
         )
@@ -847,7 +848,7 @@ mod tests {
         let now = "2026-01-02T12:30:30Z".parse().unwrap();
         let found = check_interrupted(&[claimed(15)], None, now).unwrap();
         assert_eq!((found.severity, found.check.as_str()), (Broken, "protocol 112"));
-        let said = "VI_1: ARP from another host arrives, and advertisements of 10.0.0.2 stopped at 12:30:15Z";
+        let said = "VI_1: ARP from another host arrives, and advertisements of 10.0.0.2 stopped at 12:30:15";
         assert_eq!(found.text, said);
         assert!(found.hint.unwrap().contains("drops IP protocol 112"));
         // They arrive, and what is wrong is said elsewhere; but not when that was mended before they stopped.
