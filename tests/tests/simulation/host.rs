@@ -77,10 +77,12 @@ pub struct Daemon {
     pub priority_changed: Nanos,
     /// When it could not hear last.
     pub deaf: Nanos,
+    /// Until when it had heard everything when its core went on.
+    heard: Nanos,
     /// Until when it stands still in the middle of what it sends next, and whether that has left by then.
     pub stops_sending: Option<(Nanos, bool)>,
-    /// It stands still after that: by when it is to be renewed, and what the kernel refused.
-    sent: Option<(Nanos, Vec<(usize, Errno)>)>,
+    /// It stands still after that: what the kernel refused.
+    sent: Option<Vec<(usize, Errno)>>,
     /// What arrived while it was paused.
     inbox: VecDeque<Later>,
     /// The numbers of its routers.
@@ -102,6 +104,8 @@ pub struct Sent {
     pub to: Option<IpAddr>,
     /// An Ethernet frame.
     pub frame: Rc<[u8]>,
+    /// Until when whoever sent it had heard everything.
+    pub heard: Nanos,
     /// Whether there was a program that could have stopped it.
     pub guarded: bool,
 }
@@ -370,6 +374,7 @@ impl Host {
             reloaded: now,
             priority_changed: now,
             deaf: now,
+            heard: now,
             stops_sending: None,
             sent: None,
             inbox: VecDeque::new(),
@@ -506,6 +511,9 @@ impl Host {
 
     /// One turn of the driver's loop: what was received goes first, timers are judged, and the core goes on.
     pub fn turn(&mut self, now: Nanos) {
+        if let Some(daemon) = &mut self.daemon {
+            daemon.heard = now;
+        }
         let begun = |daemon: &&mut Daemon| !daemon.core.is_starting();
         if let Some(daemon) = self.daemon.as_mut().filter(begun)
             && daemon.datapath.mend_ring(now)
@@ -547,7 +555,7 @@ impl Host {
     fn flush(&mut self, now: Nanos) -> bool {
         let Some(daemon) = &mut self.daemon else { return true };
         if daemon.core.frames().is_empty() {
-            self.sent_all(now, now, Vec::new());
+            self.sent_all(now, Vec::new());
             return true;
         }
         let stops = daemon.stops_sending.take();
@@ -569,21 +577,27 @@ impl Host {
             let header = if frame.to.is_some() { ethernet } else { &[] };
             let bytes = [header, frame.bytes].concat();
             let guarded = daemon.datapath.attached.contains_key(&frame.iface);
-            self.sent.push(Sent { nic, to: frame.to, frame: bytes.into(), guarded });
+            self.sent.push(Sent {
+                nic,
+                to: frame.to,
+                frame: bytes.into(),
+                heard: daemon.heard,
+                guarded,
+            });
         }
         if let Some((until, true)) = stops {
-            daemon.sent = Some((now, refused));
+            daemon.sent = Some(refused);
             self.pause(until);
             return false;
         }
-        self.sent_all(now, now, refused);
+        self.sent_all(now, refused);
         true
     }
 
-    /// Everything was sent, by a clock that was read at `stamp`.
-    fn sent_all(&mut self, now: Nanos, stamp: Nanos, mut refused: Vec<(usize, Errno)>) {
+    /// Everything was sent.
+    fn sent_all(&mut self, now: Nanos, mut refused: Vec<(usize, Errno)>) {
         let Some(daemon) = &mut self.daemon else { return };
-        let stamp = if planted(Fault::StampedAfterSend) { now } else { stamp };
+        let stamp = if planted(Fault::StampedAfterSend) { now } else { daemon.heard };
         let lease = |router| daemon.datapath.lease(router).clone();
         let fenced = daemon.core.refresh_leases(stamp, &mut refused, lease);
         daemon.core.sent(now, &refused);
@@ -753,7 +767,7 @@ impl Host {
         daemon.paused = false;
         daemon.deaf = now;
         match daemon.sent.take() {
-            Some((stamp, refused)) => self.sent_all(now, stamp, refused),
+            Some(refused) => self.sent_all(now, refused),
             None => drop(self.flush(now)),
         }
         let Some(daemon) = &mut self.daemon else { return };

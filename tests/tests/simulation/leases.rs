@@ -225,7 +225,7 @@ impl Sim {
     }
 
     /// Something has left: by nobody whose addresses are another's, but for the last words.
-    pub fn note_sent(&mut self, n: usize, Sent { nic, frame, guarded, .. }: &Sent) {
+    pub fn note_sent(&mut self, n: usize, Sent { nic, frame, heard, guarded, .. }: &Sent) {
         let now = self.local(n);
         self.judge(n);
         let reloads = self.hosts[n].next_conf.is_some();
@@ -241,7 +241,7 @@ impl Sim {
                     // Nobody was there to stop it, be it the last word: to the kernel side the claim was before that.
                     let unstopped = !*guarded;
                     if is_master && it.priority > 0 && !wrong || unstopped {
-                        tenure.since = now;
+                        tenure.since = tenure.since.max(*heard);
                         tenure.lost &= !unstopped;
                     }
                     wrong
