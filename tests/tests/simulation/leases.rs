@@ -92,8 +92,24 @@ impl Sim {
         }
     }
 
+    /// Masters have advertised: also those that gave up in the same turn, afterwards.
+    fn note_renewals(&mut self, n: usize, sent: &[Sent]) {
+        self.judge(n);
+        for Sent { frame, heard, .. } in sent {
+            let Some(meant) = Meant::of(frame).filter(|meant| meant.priority > 0) else { continue };
+            let mut routers = self.hosts[n].conf.routers.iter();
+            let router = routers
+                .find(|router| (router.vrid, router.ipv6) == (meant.vrid, meant.source.is_ipv6()));
+            let Some(name) = router.map(|router| router.name) else { continue };
+            let tenure = self.tenure(n, name);
+            if tenure.state == Some(State::Master) && !tenure.lost {
+                tenure.since = tenure.since.max(*heard);
+            }
+        }
+    }
+
     /// Routers have taken over, or given up.
-    pub fn note_terms(&mut self, n: usize, before: &Views) {
+    pub fn note_terms(&mut self, n: usize, before: &Views, sent: &[Sent]) {
         let now = self.local(n);
         let host = &self.hosts[n];
         let is_new = match &host.daemon {
@@ -106,6 +122,8 @@ impl Sim {
         };
         if is_new {
             self.forget_tenures(n);
+        } else {
+            self.note_renewals(n, sent);
         }
         self.judge(n);
         if self.hosts[n].daemon.is_none() {

@@ -233,7 +233,7 @@ impl Sim {
         }
         let before = if run == run_now { before } else { Vec::new() };
         self.views[n] = self.hosts[n].views();
-        self.note_terms(n, &before);
+        self.note_terms(n, &before, &sent);
         for sent in sent {
             self.note_sent(n, &sent);
             self.send(n, &sent);
