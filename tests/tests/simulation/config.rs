@@ -1,6 +1,7 @@
 //! How the hosts are configured: the files that their daemons read.
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -49,6 +50,8 @@ pub struct RouterConf {
     peers: Vec<IpAddr>,
     check_source: bool,
     restore: bool,
+    /// Whether packets to its addresses are let in.
+    accept: bool,
     lower_prio_advert: bool,
     higher_prio_advert: Option<bool>,
     garp: (u64, u64),
@@ -151,6 +154,7 @@ impl Common {
         let peers = peers.flat_map(|other| own_addresses(other, nic));
         // Only the first host may own addresses, and groups of owners are another matter.
         let owns = self.owner && host == 0 && !self.grouped && rng.chance(30);
+        let (check_source, restore) = (rng.chance(50), rng.chance(30));
         RouterConf {
             name: ROUTERS[place],
             vrid: u8::try_from(place + 1).unwrap(),
@@ -165,8 +169,10 @@ impl Common {
             routes,
             rules,
             peers: peers.collect(),
-            check_source: rng.chance(50),
-            restore: rng.chance(30),
+            check_source,
+            restore,
+            // As independent of everything else as anything that is drawn for itself.
+            accept: check_source || restore,
             lower_prio_advert: rng.chance(80),
             higher_prio_advert: rng.pick(&[None, None, None, Some(true), Some(false)]),
             garp: (rng.pick(&[0, 5]), rng.pick(&[0, 7])),
@@ -242,6 +248,22 @@ impl HostConf {
     /// Whether a router is in the sync group.
     pub fn is_grouped(&self, router: &RouterConf) -> bool {
         self.grouped && !router.ipv6
+    }
+
+    /// Whether all routers are with accept mode, so that the driver removes what refuses packets before there is a core.
+    pub fn refuses_none(&self) -> bool {
+        self.routers.iter().all(|router| router.accept || router.priority == 255)
+    }
+
+    /// The addresses to which nothing is to be let in: of routers without accept mode, and of no other ones.
+    pub fn refused(&self) -> BTreeSet<IpAddr> {
+        let of = |refuses: bool| {
+            let accepts = |router: &&RouterConf| router.accept || router.priority == 255;
+            let routers = self.routers.iter().filter(move |router| accepts(router) != refuses);
+            routers.flat_map(|router| router.addresses.iter().map(|(address, ..)| *address))
+        };
+        let accepted: BTreeSet<IpAddr> = of(false).collect();
+        of(true).filter(|address| !accepted.contains(address)).collect()
     }
 
     /// The router of that name.
@@ -326,7 +348,7 @@ impl HostConf {
             "[[router]]\nname = \"{name}\"\ninterface = \"{}\"\nvrid = {vrid}\nversion = {version}\n\
              interval = \"{}ms\"\npriority = {priority}\npreempt = {preempt}\naddresses = [{}]\n\
              lower_prio_advert = {}\ntrack = [{}]\nroutes = [{}]\nrules = [{}]\n\
-             garp = {{ delay = \"{delay}s\", refresh = \"{refresh}s\" }}\nfence = \"{}\"",
+             garp = {{ delay = \"{delay}s\", refresh = \"{refresh}s\" }}\nfence = \"{}\"\naccept = {}",
             NICS[router.nic],
             interval * 10,
             addresses.join(", "),
@@ -335,6 +357,7 @@ impl HostConf {
             routes.join(", "),
             rules.join(", "),
             router.fence,
+            router.accept,
         )
         .unwrap();
         if *preempt && router.preempt_delay > 0 {

@@ -339,6 +339,9 @@ impl Host {
             self.wrong = Some(format!("adopted again after {}", now - last));
         }
         let (key, transitions) = (datapath.key, datapath.transitions());
+        if self.conf.refuses_none() {
+            self.kernel.refused.clear();
+        }
         let core = Core::new(Boot {
             sizes,
             config,
@@ -840,6 +843,15 @@ impl Host {
     pub fn excess(&self) -> impl Iterator<Item = Thing> {
         let excess = self.things().filter(|thing| !self.left.contains(thing));
         excess.filter(|thing| !self.holds(thing))
+    }
+
+    /// Addresses of ours that are there, and to which packets are let in although their routers have no accept mode.
+    pub fn let_in(&self) -> Vec<IpAddr> {
+        let refused = self.conf.refused();
+        let there = self.kernel.addresses.iter().filter(|at| at.marked).map(|at| at.at.address);
+        let is_let_in =
+            |address: &IpAddr| refused.contains(address) && !self.kernel.refused.contains(address);
+        there.filter(is_let_in).collect()
     }
 
     /// What its masters should have and have not.

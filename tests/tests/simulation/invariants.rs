@@ -101,6 +101,10 @@ impl Sim {
                 oldest = Some((thing, since));
             }
         }
+        let let_in = host.let_in();
+        if !let_in.is_empty() && host.next_conf.is_none() && now > excused + REMOVAL {
+            self.violate(|| format!("host {n}: packets to {let_in:?} are let in"));
+        }
         if let Some((thing, since)) = oldest {
             let long = now - since;
             self.violate(|| format!("host {n}: {thing:?} is there for {long} without a master"));
@@ -163,6 +167,15 @@ impl Sim {
         }
         for n in 0..self.hosts.len() {
             self.check_unfenced(n);
+            let (is, should) = (&self.hosts[n].kernel.refused, self.hosts[n].conf.refused());
+            if *is != should {
+                let is = is.clone();
+                self.violate(|| {
+                    format!(
+                        "host {n}: nothing is let in to {is:?}, and should not be to {should:?}"
+                    )
+                });
+            }
             let (excess, missing): (Vec<_>, Vec<_>) =
                 (self.hosts[n].excess().collect(), self.hosts[n].missing().collect());
             if !excess.is_empty() || !missing.is_empty() {

@@ -1,7 +1,7 @@
 //! A host's kernel as netlink shows it: two interfaces, addresses, routes and rules, requests that it carries out, refuses,
 //! answers late or not at all, and notifications that come before or after, or are lost.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use vrrp_user::core::netlink::{
@@ -61,6 +61,8 @@ pub struct Kernel {
     pub addresses: Vec<AssignedAddress>,
     pub routes: Vec<RouteSeen>,
     pub rules: Vec<RuleKey>,
+    /// To which addresses it lets nothing in.
+    pub refused: BTreeSet<IpAddr>,
     /// What has changed and was not reported yet.
     changes: Vec<Event>,
 }
@@ -89,6 +91,7 @@ impl Kernel {
             addresses: Vec::new(),
             routes: Vec::new(),
             rules: Vec::new(),
+            refused: BTreeSet::new(),
             changes: Vec::new(),
         };
         kernel.create(0);
@@ -333,7 +336,14 @@ impl Kernel {
                     (Request::Remove, None) => Err(error(libc::ENOENT)),
                 }
             }
-            Object::PromoteSecondaries { .. } | Object::Refused(_) => Ok(()),
+            Object::Refused(addresses) => {
+                self.refused = match ask.request {
+                    Request::Add => addresses.iter().copied().collect(),
+                    Request::Remove => BTreeSet::new(),
+                };
+                Ok(())
+            }
+            Object::PromoteSecondaries { .. } => Ok(()),
         }
     }
 

@@ -13,6 +13,7 @@ use super::{Core, Counter};
 use crate::config::model::RouterConfig;
 use crate::engine::time::Nanos;
 use crate::engine::types::RouterId;
+use crate::types::planted::{Fault, planted};
 
 /// How often it is looked whether the kernel still refuses them, at most, on occasions on which the daemon is awake anyway.
 const LOOK: Nanos = Nanos::from_secs(1);
@@ -78,6 +79,9 @@ impl Core {
     fn set_refused(&mut self, addresses: BTreeSet<IpAddr>) {
         if !addresses.iter().eq(self.accept.refused.iter()) {
             self.accept.refused = addresses.into_iter().collect();
+            if planted(Fault::AcceptIgnored) {
+                return;
+            }
             self.ask_refused();
         }
     }

@@ -27,6 +27,8 @@ pub enum Fault {
     RoutesKept,
     /// The kernel side goes on to keep quiet about a master that its backup outranks by now.
     AckKept,
+    /// The kernel is not told to which addresses it lets nothing in.
+    AcceptIgnored,
     /// What is listed after a loss of notifications is not compared with what was believed.
     NotResynced,
     /// A router goes on as master although its lease is over.
