@@ -7,7 +7,7 @@
 //! The rules, all of them in [`is_fenced`]:
 //!
 //! - A takeover begins a term ([`Lease::term`]), and only that lifts a fence. Each advertisement that left for anybody
-//!   renews the lease, by a clock that was read before it was sent.
+//!   renews the lease, by the time until which the daemon had heard everything when it decided to send it.
 //! - A claim is an accepted advertisement that outranks us, or ARP or neighbour discovery in which somebody else says that
 //!   it has an address of ours. Only one that is newer than the last renewal counts, and than the takeover.
 //! - What outranks us fences at once. Anything else does when the lease is over.

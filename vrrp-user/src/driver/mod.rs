@@ -98,7 +98,7 @@ struct Driver {
     examining: bool,
     examined: mpsc::UnboundedSender<Examined>,
     /// Until when everything was heard before the core went on, by `CLOCK_BOOTTIME`: what is sent says no more than that.
-    heard: Nanos,
+    listened_until: Nanos,
     /// The maps of the program that was in this process before, where this one has others, until the routers have begun.
     before: Option<Box<Reader>>,
 }
@@ -174,7 +174,7 @@ impl Driver {
             }
             // Timers are judged by the clock until which everything was heard, however long that takes: after a pause
             // of the process there is much to hear, and most of them mean nothing any more.
-            self.heard = timer::boot_now();
+            self.listened_until = timer::boot_now();
             let now = timer::now();
             more = false;
             if begun {
@@ -235,9 +235,9 @@ impl Driver {
         self.tx.flush(frames, |place, error| refused.push((place, (&error).into())));
         // Not by the time of sending: who has claimed an address since we heard everything is not answered by it, also if
         // this process stood still before it sent.
-        let heard = self.heard;
+        let stamp = self.listened_until;
         let fenced = match self.datapath.leases() {
-            Some(leases) => self.core.refresh_leases(heard, &mut refused, |id| leases.words(id.0)),
+            Some(leases) => self.core.refresh_leases(stamp, &mut refused, |id| leases.words(id.0)),
             None => Vec::new(),
         };
         let frames = self.core.frames();

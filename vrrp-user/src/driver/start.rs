@@ -496,7 +496,7 @@ impl Driver {
             server,
             access,
             pin_lock: None,
-            heard: timer::boot_now(),
+            listened_until: timer::boot_now(),
             examining: false,
             examined,
             before,
