@@ -17,6 +17,10 @@ const FAST: Load = Load { routers: 1020, interval_ms: 100 };
 const LINK: Load = Load { routers: 255, interval_ms: 1000 };
 /// Version 3 with 100 ms, so that many rounds take little time.
 const ONE: Load = Load { routers: 1, interval_ms: 100 };
+/// The same with version 2, which has no shorter interval.
+const ONE_SLOW: Load = Load { routers: 1, interval_ms: 1000 };
+/// One full link with version 3.
+const LINK_FAST: Load = Load { routers: 255, interval_ms: 100 };
 /// A few.
 const FEW: Load = Load { routers: 20, interval_ms: 1000 };
 /// Four full links.
@@ -125,7 +129,7 @@ pub fn loads(scenario: Scenario, args: &BenchArgs) -> Vec<Load> {
         Scenario::Start => (&[BIG, LINK], &[LINK]),
         Scenario::Memory => (&[BIG, LINK, FEW], &[LINK, FEW]),
         Scenario::Reload => (&[BIG], &[LINK]),
-        Scenario::Restart => (&[ONE, FAST, LINK, BIG], &[LINK]),
+        Scenario::Restart => (&[ONE, LINK_FAST, FAST, ONE_SLOW, LINK, LINKS, BIG], &[LINK]),
         Scenario::Upgrade => (&[FAST], &[LINK]),
         Scenario::Busy => (&[LINK], &[LINK]),
         Scenario::VirtualMac => (&[LINK, LINKS], &[LINK]),

@@ -2,10 +2,12 @@
 //! turns, by `BPF_PROG_TEST_RUN`.
 
 use std::fs;
+use std::net::IpAddr;
 
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions, TestRunResult, Xdp};
 use aya_obj::programs::XdpAttachType;
-use vrrp_common::maps::{Control, RouterEntry, RouterKey, state, transport};
+use vrrp_common::lease::{self, FenceMode, Terms};
+use vrrp_common::maps::{Control, Held, RouterEntry, RouterKey, state, transport};
 use vrrp_common::report::ReportFilter;
 use vrrp_common::{FAMILY_V4, VRRP_TTL};
 use vrrp_tests::{EmptyProgram, Error, Lab, Result, pin_empty_program};
@@ -13,6 +15,7 @@ use vrrp_user::core::{InterfaceAddr, Sizes};
 use vrrp_user::engine::time::Nanos;
 use vrrp_user::engine::types::{Priority, Vrid};
 use vrrp_user::io::bpf::{Datapath, chain};
+use vrrp_user::io::timer;
 use vrrp_user::wire::ethernet::VRRP_MULTICAST;
 use vrrp_user::wire::frame::{AdvertFrame, AdvertParams};
 use vrrp_user::wire::vrrp::Auth;
@@ -80,8 +83,13 @@ pub fn costs(plan: &Plan, load: Load) -> Result<Vec<Cost>> {
         case("advert with a bad checksum", refused, DROP, None),
         case("advert for an unknown VRID", unknown, PASS, None),
     ];
-    let ours = kernel.program().map_err(|error| Error::Unexpected(chain(&error)))?;
-    let mut costs = side(plan, "RX", &*ours, &empty, PASS, &cases)?;
+    let failed = |error: vrrp_user::io::bpf::Error| Error::Unexpected(chain(&error));
+    let mut costs = side(plan, "RX", &*kernel.program().map_err(failed)?, &empty, PASS, &cases)?;
+    for (what, packet) in [("TCP", tcp(SOURCE, last)), ("TCP over IPv6", tcp6(SOURCE, last))] {
+        costs.extend(fences(plan, &format!("RX, {what} to a VIP"), &mut kernel, |kernel| {
+            run(&*kernel.program().map_err(failed)?, &packet, PASS)
+        })?);
+    }
 
     let path = lab.bpffs().join("empty-tc");
     pin_empty_program(EmptyProgram::Classifier, "empty", &path)?;
@@ -93,8 +101,13 @@ pub fn costs(plan: &Plan, load: Load) -> Result<Vec<Cost>> {
         case("TCP over IPv6 from no VIP", tcp6(OTHER, SOURCE), NEXT, Some(30.0)),
         case("TCP over IPv6 from a VIP", tcp6(last, SOURCE), NEXT, Some(45.0)),
     ];
-    let ours = kernel.egress_program().map_err(|error| Error::Unexpected(chain(&error)))?;
+    let ours = kernel.egress_program().map_err(failed)?;
     costs.extend(side(plan, "TX", &*ours, &empty, ACCEPT, &cases)?);
+    for (what, packet) in [("TCP", tcp(last, SOURCE)), ("TCP over IPv6", tcp6(last, SOURCE))] {
+        costs.extend(fences(plan, &format!("TX, {what} from a VIP"), &mut kernel, |kernel| {
+            run(&*kernel.egress_program().map_err(failed)?, &packet, NEXT)
+        })?);
+    }
 
     let to = |mac: [u8; 6]| [&mac[..], &tcp(SOURCE, OTHER)[6..]].concat();
     let cases = [
@@ -104,7 +117,6 @@ pub fn costs(plan: &Plan, load: Load) -> Result<Vec<Cost>> {
         case("64-byte TCP packet to a virtual MAC of none here", to(NO_ROUTER), NEXT, None),
     ];
     for name in ["tc", "tc with virtual MACs"] {
-        let failed = |error: vrrp_user::io::bpf::Error| Error::Unexpected(chain(&error));
         let ours = kernel.ingress_program().map_err(failed)?;
         costs.extend(side(plan, name, &*ours, &empty, ACCEPT, &cases)?);
         for (router, slot) in (0..load.routers).zip(0..) {
@@ -144,6 +156,46 @@ where
     }
     costs.push((format!("{name}, an empty program, least"), "ns", least, None));
     Ok(costs)
+}
+
+/// What a lease costs a packet to or from an address of a master: in turns with the same router without one, as with `fence = "off"`.
+/// The lease holds all the time.
+fn fences(
+    plan: &Plan,
+    what: &str,
+    kernel: &mut Datapath,
+    run: impl Fn(&mut Datapath) -> Result<f64>,
+) -> Result<Vec<Cost>> {
+    let now = timer::boot_now().0;
+    let terms = |mode| Terms::new(mode, Nanos::from_secs(3600).0, 3);
+    // How, whether somebody else claims an address, and how many nanoseconds more than without that may be.
+    let leases = [
+        ("fence claim", FenceMode::Claim, false, Some(3.0)),
+        ("fence claim, claimed", FenceMode::Claim, true, None),
+        ("fence lease", FenceMode::Lease, false, Some(40.0)),
+    ];
+    let mut without = Vec::new();
+    let mut with = leases.map(|_| Vec::new());
+    for _ in 0..if plan.quick { 3 } else { 15 } {
+        without.push(run(kernel)?);
+        for ((_, mode, claimed, _), values) in leases.iter().zip(&mut with) {
+            let table = kernel.leases().ok_or_else(|| Error::Unexpected("no leases".into()))?;
+            lease::begin(&table.words(0), now, terms(*mode));
+            if *claimed {
+                lease::claim(&table.words(0), now + 1);
+            }
+            let cost = run(kernel);
+            if let Some(table) = kernel.leases() {
+                lease::clear(&table.words(0));
+            }
+            values.push(cost?);
+        }
+    }
+    let costs = leases.iter().zip(&with).map(|((name, _, _, target), values)| {
+        let more = minimum(values) - minimum(&without);
+        (format!("{what}, {name}: more, least"), "ns", more, *target)
+    });
+    Ok(costs.collect())
 }
 
 /// Nanoseconds for one packet.
@@ -204,6 +256,11 @@ fn kernel(lab: &Lab, load: Load) -> Result<Datapath> {
         kernel.vips.add(&InterfaceAddr::own(IFINDEX, vip(router)), 0, false).map_err(failed)?;
         let mapped = vip(router).to_ipv6_mapped();
         kernel.vips.add(&InterfaceAddr::own(IFINDEX, mapped), 0, false).map_err(failed)?;
+        // Here each of them is held by the first router, as its lease is the one that is looked at.
+        let held = Held { mac: [2, 0, 0, 0, 0, 1, 0, 0], ..Held::default() };
+        for address in [vip(router).into(), IpAddr::from(mapped)] {
+            kernel.vips.hold(&InterfaceAddr::own(IFINDEX, address), &held).map_err(failed)?;
+        }
     }
     Ok(kernel)
 }
