@@ -200,6 +200,7 @@ fn is_refusal(reason: Reason) -> bool {
         | Reason::VirtualMacSource
         | Reason::VirtualMacEcho
         | Reason::NotAccepted
+        | Reason::VirtualMacRedirect
         // Only over IPv6: see the tests of the kernel side.
         | Reason::ExtensionHeaders
         | Reason::FirstAddress => false,

@@ -781,7 +781,8 @@ fn examples(reason: Reason) -> Vec<Frame> {
         | Reason::VirtualMacUnknown
         | Reason::VirtualMacSource
         | Reason::VirtualMacEcho
-        | Reason::NotAccepted => vec![],
+        | Reason::NotAccepted
+        | Reason::VirtualMacRedirect => vec![],
     }
 }
 

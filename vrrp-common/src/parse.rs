@@ -60,6 +60,12 @@ const MORE_FRAGMENTS: u16 = 1;
 const NOWHERE: u16 = u16::MAX;
 /// `Next Header` of ICMPv6 (RFC 4443 section 1).
 pub const IPPROTO_ICMPV6: u8 = 58;
+/// Protocol number of ICMP (IANA).
+pub const IPPROTO_ICMP: u8 = 1;
+/// A redirect, as type of an ICMP message (RFC 792).
+pub const ICMP_REDIRECT: u8 = 5;
+/// A redirect, as type of an ICMPv6 message (RFC 4861 section 4.5).
+pub const ICMPV6_REDIRECT: u8 = 137;
 /// What neighbour discovery must come with: anything else was sent from another network (RFC 4861 section 7.1).
 pub const NDISC_HOP_LIMIT: u8 = 255;
 /// Type of a neighbour solicitation (RFC 4861 section 4.3).

@@ -145,6 +145,9 @@ reasons! {
     /// To an address of a router without accept mode (RFC 9568 section 6.1). Counted by nf_tables, where local delivery is
     /// decided.
     NotAccepted = "not_accepted", Drop, "to an address of a router without accept mode";
+    /// An ICMP redirect of this host, on an interface that has virtual MAC addresses (RFC 9568 sections 8.1.1 and 8.2.1): it would
+    /// come from the interface's own address, also to who uses a virtual one as gateway.
+    VirtualMacRedirect = "virtual_mac_redirect", Drop, "ICMP redirect of this host, on an interface with virtual MAC addresses";
 }
 
 impl Reason {
@@ -210,7 +213,8 @@ impl Reason {
             | Self::VirtualMacUnknown
             | Self::VirtualMacSource
             | Self::VirtualMacEcho
-            | Self::NotAccepted => false,
+            | Self::NotAccepted
+            | Self::VirtualMacRedirect => false,
         }
     }
 
@@ -280,8 +284,9 @@ mod tests {
     fn what_is_dropped_is_logged() {
         let dropped = |reason: &&Reason| reason.verdict() == Verdict::Drop;
         let is_wrong = |reason: &Reason| reason.is_logged() != reason.is_fence();
-        // Who sends to an address that does not accept it has done nothing wrong.
-        let others = Reason::ALL.iter().filter(|reason| **reason != Reason::NotAccepted);
+        // Who sends to an address that does not accept it has done nothing wrong, nor has this host itself.
+        let right = [Reason::NotAccepted, Reason::VirtualMacRedirect];
+        let others = Reason::ALL.iter().filter(|reason| !right.contains(reason));
         assert!(others.filter(dropped).all(is_wrong));
     }
 

@@ -52,6 +52,9 @@ pub const fn router_of(mac: [u8; 6]) -> Option<(u8, u8)> {
     }
 }
 
+/// No virtual MAC address, but as one of them where there is any: on each interface that has one, and so in the set, too.
+pub const ANY: u64 = 0;
+
 /// Words of a set of virtual MAC addresses: a page of memory, of which the few that a host has fill little.
 pub const SET_WORDS: usize = 512;
 

@@ -83,6 +83,21 @@ pub fn may_be_virtual_mac(word: u64) -> bool {
     (unsafe { set.read_volatile() }) & bit != 0
 }
 
+/// Whether any router on any interface has one: what asks for nothing else costs no more than that.
+///
+/// Not inlined: its key stands on a stack of its own.
+#[inline(never)]
+pub fn any_virtual_mac() -> bool {
+    may_be_virtual_mac(virtual_mac::ANY)
+}
+
+/// Whether any router has one on an interface.
+#[inline(never)]
+pub fn has_virtual_mac(ifindex: u32) -> bool {
+    let key: [u64; 2] = [virtual_mac::ANY, ifindex.into()];
+    VIRTUAL_MACS.get_ptr(bytemuck::cast_ref::<_, VirtualMacKey>(&key)).is_some()
+}
+
 /// The number in `SLOTS` of the router that has this virtual MAC address on an interface; [`NO_SLOT`] for none.
 ///
 /// Not inlined: the key is put together on a stack on which nothing else has been.

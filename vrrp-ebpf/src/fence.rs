@@ -179,7 +179,7 @@ fn stopped<C: Context, A: Address>(
 impl SkBuff {
     /// Whether the frame came in by some interface, and is none of this host's own.
     #[inline(always)]
-    fn is_forwarded(self) -> bool {
+    pub fn is_forwarded(self) -> bool {
         // SAFETY: the context pointer is the one that the kernel called us with.
         unsafe { (*self.0).ingress_ifindex != 0 }
     }

@@ -36,7 +36,7 @@ mod entry {
     use vrrp_common::virtual_mac::words;
 
     use crate::cursor::{Copied, Headers, InPlace, SkBuff, XdpBuff};
-    use crate::{maps, tc_egress, virtual_mac, xdp_ingress};
+    use crate::{datapath, maps, tc_egress, virtual_mac, xdp_ingress};
 
     /// `TCX_NEXT` (linux/bpf.h), and `TC_ACT_UNSPEC` (linux/pkt_cls.h): the packet goes on to the next program.
     const TCX_NEXT: i32 = -1;
@@ -74,9 +74,10 @@ mod entry {
     fn ingress<H: Headers<Frame = SkBuff>>(frame: SkBuff) -> i32 {
         let verdict = verdict(xdp_ingress::classify::<H>(frame));
         // Looked at here, where that costs least: nearly all frames are for this host alone. Who has the virtual MAC address of
-        // a master besides shows that in frames for all, or for others.
+        // a master besides shows that in frames for all, or for others. As a rule there is none on this host.
         if verdict == TCX_NEXT
             && !frame.is_for_host()
+            && datapath::any_virtual_mac()
             && let Some(addresses) = H::again::<12>(frame, 0)
         {
             let [to, from] = words(addresses);

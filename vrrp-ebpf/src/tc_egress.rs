@@ -1,6 +1,9 @@
-//! tc egress: counts what leaves with a virtual address as its source, and stops it where its router is fenced.
+//! tc egress: counts what leaves with a virtual address as its source, and stops it where its router is fenced; and redirects
+//! where they would come from another address than that of the gateway.
 
-use vrrp_common::parse::{self, IPPROTO_ICMPV6, Packet};
+use vrrp_common::parse::{
+    self, ICMP_REDIRECT, ICMPV6_REDIRECT, IPPROTO_ICMP, IPPROTO_ICMPV6, Packet, V4, V6,
+};
 
 use crate::cursor::{self, Context, Headers, SkBuff, reason};
 use crate::maps::Family;
@@ -11,13 +14,21 @@ use crate::{fence, virtual_mac};
 pub fn classify<H: Headers<Frame = SkBuff>>(ctx: SkBuff) -> Option<u32> {
     let frame = H::of(ctx)?;
     if let Some(packet) = parse::ipv4(&frame) {
+        if packet.protocol == IPPROTO_ICMP && ctx.vlans(packet.vlan) == [0, 0] {
+            let redirect = virtual_mac::leaving_redirect::<V4>(ctx, packet.offset, ICMP_REDIRECT);
+            if let Some(reason) = reason(redirect, ctx) {
+                return Some(reason);
+            }
+        }
         return leaves(ctx, &packet);
     }
     if let Some(packet) = parse::ipv6(&frame) {
         let reason = leaves(ctx, &packet);
         if reason.is_none() && packet.protocol == IPPROTO_ICMPV6 && ctx.vlans(packet.vlan) == [0, 0]
         {
-            return cursor::reason(fence::leaving_ndisc(ctx, packet.offset), ctx);
+            let redirect = virtual_mac::leaving_redirect::<V6>(ctx, packet.offset, ICMPV6_REDIRECT);
+            return cursor::reason(redirect, ctx)
+                .or_else(|| cursor::reason(fence::leaving_ndisc(ctx, packet.offset), ctx));
         }
         return reason;
     }

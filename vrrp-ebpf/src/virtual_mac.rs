@@ -10,8 +10,8 @@ use vrrp_common::receive::Datapath;
 use vrrp_common::shared::SharedWords;
 use vrrp_common::virtual_mac;
 
-use crate::cursor::{Context, Frame, PACKET_HOST, SkBuff, mac_at, packet, unknown};
-use crate::datapath::{MapValue, may_be_virtual_mac, virtual_mac_slot};
+use crate::cursor::{Context, Frame, NO_REASON, PACKET_HOST, SkBuff, mac_at, packet, unknown};
+use crate::datapath::{MapValue, has_virtual_mac, may_be_virtual_mac, virtual_mac_slot};
 use crate::maps::{self, Family};
 
 /// Where a frame has the Ethernet address of its sender.
@@ -86,6 +86,19 @@ fn is_arp_echo(ctx: SkBuff, slot: u32) -> bool {
 #[inline(never)]
 fn is_ndisc_echo(ctx: SkBuff, slot: u32) -> bool {
     virtual_mac::is_ndisc_echo(&Frame::new(ctx), slot)
+}
+
+/// An ICMP message, over either family. A redirect comes from the interface's own address whichever gateway the packet was
+/// sent to (RFC 9568 sections 8.1.1 and 8.2.1), which nobody can tell any more here: none leaves where there are virtual ones.
+#[inline(never)]
+pub fn leaving_redirect<A: Family>(ctx: SkBuff, offset: usize, redirect: u8) -> u32 {
+    let Some(packet) = &packet::<SkBuff, A>(ctx, offset, 0, 0) else { return NO_REASON };
+    let (_, message) = A::message(packet);
+    let kind = Frame::new(ctx).load_at::<1>(message);
+    if kind != Some([redirect]) || ctx.is_forwarded() || !has_virtual_mac(ctx.ifindex()) {
+        return NO_REASON;
+    }
+    Reason::VirtualMacRedirect.index()
 }
 
 /// A packet from an address that may be held with a virtual MAC address. Its IP header is at `offset`.

@@ -209,7 +209,8 @@ impl Refused {
             | Reason::VirtualMacUnknown
             | Reason::VirtualMacSource
             | Reason::VirtualMacEcho
-            | Reason::NotAccepted => None,
+            | Reason::NotAccepted
+            | Reason::VirtualMacRedirect => None,
         }
     }
 
@@ -307,6 +308,7 @@ mod tests {
             Reason::VirtualMacSource,
             Reason::VirtualMacEcho,
             Reason::NotAccepted,
+            Reason::VirtualMacRedirect,
             Reason::UnknownVrid,
         ];
         for reason in Reason::ALL {

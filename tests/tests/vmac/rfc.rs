@@ -16,7 +16,7 @@
 //! | 6.4.3 | it takes in frames to the virtual MAC address | `only_the_master_takes_frames_in`, `a_client_that_learns_nothing_new_goes_on` (routed) |
 //! | 6.1, 6.4.3 | packets to the addresses: owners and accept mode only; ARP and neighbour discovery always | `without_accept_mode_it_is_found_all_the_same`, `accept.rs` |
 //! | 7.2, 7.3 | advertisements, also with priority 0, have the virtual MAC address as Ethernet source | `a_client_that_learns_nothing_new_goes_on` |
-//! | 8.1.1, 8.2.1 | redirects are none of the router's: hosts that go by its addresses ignore them | `redirects_change_nothing` |
+//! | 8.1.1, 8.2.1 | redirects would not come from the virtual MAC address: none leave | `redirects_are_suppressed` |
 //! | 8.1.2, 8.2.2 | nothing says where an address is before it is there with its virtual MAC address | `a_master_shows_no_other_from_the_start_on` |
 //! | 8.2.2 | neighbour solicitations from the addresses state it | `a_master_shows_no_other_from_the_start_on` |
 //! | 8.2.4 | neighbour advertisements that nobody asked for are believed | `a_master_shows_no_other_from_the_start_on` |

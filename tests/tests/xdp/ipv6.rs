@@ -348,7 +348,8 @@ fn examples(reason: Reason) -> Vec<Frame> {
         | Reason::VirtualMacUnknown
         | Reason::VirtualMacSource
         | Reason::VirtualMacEcho
-        | Reason::NotAccepted => vec![],
+        | Reason::NotAccepted
+        | Reason::VirtualMacRedirect => vec![],
     }
 }
 

@@ -93,7 +93,8 @@ pub(super) fn allowed_entries(sizes: Sizes) -> u32 {
 
 /// How many virtual MAC addresses there may be: each router may have its own on its interface, and on that of each address.
 pub(super) fn virtual_mac_entries(sizes: Sizes) -> u32 {
-    sizes.routers.saturating_add(sizes.vips).saturating_add(sizes.vips6)
+    // And one for each interface that has any.
+    sizes.routers.saturating_add(sizes.vips).saturating_add(sizes.vips6).saturating_mul(2)
 }
 
 /// The programs.

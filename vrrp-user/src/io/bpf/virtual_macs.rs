@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use aya::maps::{Map, MapData};
+use vrrp_common::event::NO_SLOT;
 use vrrp_common::maps::{VIRTUAL_MACS, VirtualMacKey};
 use vrrp_common::virtual_mac;
 
@@ -21,7 +22,14 @@ pub(super) struct VirtualMacs {
     known: BTreeMap<VirtualMacKey, u32>,
     /// How many of them have a bit in common, by its place.
     bits: BTreeMap<(u32, u64), usize>,
+    /// How many there are on an interface.
+    on: BTreeMap<u64, usize>,
     entries: u32,
+}
+
+/// What is there as long as an interface has any.
+fn any(ifindex: u64) -> VirtualMacKey {
+    VirtualMacKey { mac: virtual_mac::ANY.to_ne_bytes(), ifindex }
 }
 
 fn place(key: &VirtualMacKey) -> (u32, u64) {
@@ -35,7 +43,8 @@ pub fn pinned_virtual_macs(pins: &Path) -> BTreeSet<(u32, [u8; 6])> {
         aya::maps::HashMap::<_, PodValue<VirtualMacKey>, PodValue<u32>>::try_from(map).ok()
     });
     let keys = map.iter().flat_map(aya::maps::HashMap::keys).flatten();
-    keys.filter_map(|PodValue(key)| Some((key.ifindex.try_into().ok()?, key.address()))).collect()
+    let keys = keys.map(|PodValue(key)| key).filter(|key| *key != any(key.ifindex));
+    keys.filter_map(|key| Some((key.ifindex.try_into().ok()?, key.address()))).collect()
 }
 
 impl VirtualMacs {
@@ -45,13 +54,14 @@ impl VirtualMacs {
         set: MmapArray<u64>,
         entries: u32,
     ) -> Self {
-        Self { table, set: Some(set), known: BTreeMap::new(), bits: BTreeMap::new(), entries }
+        Self { table, set: Some(set), entries, ..Self::without_bpf() }
     }
 
     /// For a daemon without BPF, where nobody asks.
     pub(super) fn without_bpf() -> Self {
         let table = Entries::Own(HashMap::new());
-        Self { table, set: None, known: BTreeMap::new(), bits: BTreeMap::new(), entries: 0 }
+        let (known, bits, on) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { table, set: None, known, bits, on, entries: 0 }
     }
 
     /// A router has one on an interface.
@@ -59,13 +69,24 @@ impl VirtualMacs {
         if self.set.is_none() {
             return Ok(());
         }
+        if !self.put(key, slot)? {
+            return Ok(());
+        }
+        let on = self.on.entry(key.ifindex).or_default();
+        *on += 1;
+        if *on == 1 { self.put(any(key.ifindex), NO_SLOT).map(drop) } else { Ok(()) }
+    }
+
+    /// Whether it was not there before.
+    fn put(&mut self, key: VirtualMacKey, slot: u32) -> Result<bool, Error> {
         self.table.insert(VIRTUAL_MACS, key, slot, self.entries)?;
-        if self.known.insert(key, slot).is_none() {
+        let is_new = self.known.insert(key, slot).is_none();
+        if is_new {
             let place = place(&key);
             *self.bits.entry(place).or_default() += 1;
             self.change(place, |word, bit| word | bit);
         }
-        Ok(())
+        Ok(is_new)
     }
 
     /// It has it no more. What another one has meanwhile stays.
@@ -73,6 +94,16 @@ impl VirtualMacs {
         if self.known.get(key) != Some(&slot) {
             return Ok(());
         }
+        let others = self.on.get(&key.ifindex).map_or(0, |on| on.saturating_sub(1));
+        self.on.insert(key.ifindex, others);
+        if others == 0 {
+            self.on.remove(&key.ifindex);
+            self.take(&any(key.ifindex))?;
+        }
+        self.take(key)
+    }
+
+    fn take(&mut self, key: &VirtualMacKey) -> Result<(), Error> {
         self.known.remove(key);
         let place = place(key);
         let others = self.bits.get(&place).map_or(0, |there| there.saturating_sub(1));
@@ -139,7 +170,11 @@ mod tests {
         assert_eq!(macs.table.get(&key(1, 2)), Some(5));
         macs.remove(&key(1, 2), 5).unwrap();
         assert_eq!((words(), macs.table.get(&key(1, 2))), ([4, 0], None));
+        let none_on = |macs: &VirtualMacs| [1, 2].map(|ifindex| macs.table.get(&any(ifindex)));
+        let is_any = || seen.load(0, 0).unwrap() & 1;
+        assert_eq!((none_on(&macs), is_any()), ([None, Some(NO_SLOT)], 1));
         macs.remove(&key(2, 2), 6).unwrap();
         assert_eq!(words(), [0, 0]);
+        assert_eq!((none_on(&macs), is_any()), ([None; 2], 0));
     }
 }
