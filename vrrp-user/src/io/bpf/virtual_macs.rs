@@ -156,7 +156,7 @@ mod tests {
         let key = |ifindex, last| VirtualMacKey::new(ifindex, [0, 0, 0, 0, 1, last]);
         let mut table = HashMap::new();
         table.insert(key(9, 9), 9);
-        let mut macs = VirtualMacs::new(Entries::Own(table), set, 4);
+        let mut macs = VirtualMacs::new(Entries::Own(table), set, 6);
         let words = || [4, 7].map(|word| seen.load(word, 0).unwrap());
         assert_eq!((left, words()), (true, [0, 1]));
         macs.insert(key(1, 2), 5).unwrap();
