@@ -114,25 +114,38 @@ pub fn is_suspect(lease: &impl SharedWords) -> bool {
 /// Whether something must not leave or arrive; from then on nothing does until the next takeover.
 #[inline(always)]
 pub fn is_fenced(lease: &impl SharedWords, now: u64, traffic: Traffic) -> bool {
+    let Some(term) = fenced_term(lease, now, traffic) else { return false };
+    if lease.load::<LEASE_FENCED>() != term {
+        lease.store::<LEASE_FENCED>(term);
+    }
+    true
+}
+
+/// [`is_fenced`] of a packet to or from an address which may yet turn out to be none of the router's: nothing comes of it. What
+/// is to be read of the packet for that need not be where this says no.
+#[inline(always)]
+pub fn would_be_fenced(lease: &impl SharedWords, now: u64) -> bool {
+    fenced_term(lease, now, Traffic::Address).is_some()
+}
+
+/// The term that is over.
+#[inline(always)]
+fn fenced_term(lease: &impl SharedWords, now: u64, traffic: Traffic) -> Option<u64> {
     let term = lease.load::<LEASE_TERM>();
     if term == 0 || lease.load::<LEASE_LIFTED>() == term {
-        return false;
+        return None;
     }
     let (since, terms) = (since(lease, term), lease.load::<LEASE_TERMS>());
     let is_over = now > since + (terms >> MODE_BITS);
     if matches!(traffic, Traffic::Advert) && !is_over {
-        return false;
+        return None;
     }
     if lease.load::<LEASE_FENCED>() == term {
-        return true;
+        return Some(term);
     }
     let is_claimed = lease.load::<LEASE_CLAIMED>() > since || terms & BY_LEASE != 0;
     let is_outranked = lease.load::<LEASE_OUTRANKED>() > since;
-    if !((is_over || terms & ENDED != 0) && is_claimed || is_outranked) {
-        return false;
-    }
-    lease.store::<LEASE_FENCED>(term);
-    true
+    ((is_over || terms & ENDED != 0) && is_claimed || is_outranked).then_some(term)
 }
 
 /// Counts what was stopped.
@@ -306,7 +319,13 @@ mod tests {
 
     /// As the programs ask: the clock only where there is something to be seen.
     fn answers(lease: &Words, now: u64) -> bool {
-        !(is_suspect(lease) && is_fenced(lease, now, Traffic::Address))
+        if !is_suspect(lease) {
+            return true;
+        }
+        let would_be = would_be_fenced(lease, now);
+        let is = is_fenced(lease, now, Traffic::Address);
+        assert_eq!(would_be, is);
+        !is
     }
 
     fn advertises(lease: &Words, now: u64) -> bool {

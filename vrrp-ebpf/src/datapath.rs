@@ -67,6 +67,13 @@ impl<T> SharedWords for MapValue<T> {
     }
 }
 
+/// The time by `CLOCK_BOOTTIME`, nanoseconds.
+#[inline(always)]
+pub fn boot_now() -> u64 {
+    // SAFETY: the helper takes no argument.
+    unsafe { bpf_ktime_get_boot_ns() }
+}
+
 /// The lease of a router; `None` past the end.
 #[inline(always)]
 pub fn lease(index: u32) -> Option<MapValue<Lease>> {
@@ -153,8 +160,7 @@ impl<C: Context> Datapath for Frame<C> {
 
     #[inline(always)]
     fn boot_now(&self) -> u64 {
-        // SAFETY: the helper takes no argument.
-        unsafe { bpf_ktime_get_boot_ns() }
+        boot_now()
     }
 
     #[inline(always)]

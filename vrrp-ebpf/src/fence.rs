@@ -10,19 +10,29 @@ use vrrp_common::receive::Datapath;
 use vrrp_common::shared::SharedWords;
 
 use crate::cursor::{Context, Frame, NO_REASON, SkBuff, mac_at, packet};
-use crate::datapath::MapValue;
+use crate::datapath::{self, MapValue};
 use crate::maps::{Family, ROUTERS, SENDERS};
 use crate::{sample, virtual_mac};
 
 /// Whether it is worth a closer look whether a router is fenced: the whole cost where nothing is wrong.
 #[inline(always)]
 pub fn is_suspect(slot: u32) -> bool {
-    crate::datapath::lease(slot).is_some_and(|lease| lease::is_suspect(&lease))
+    datapath::lease(slot).is_some_and(|lease| lease::is_suspect(&lease))
+}
+
+/// The clock, before anything is read of the packet: of a router that goes by its lease alone each one comes to here, and
+/// nearly always the lease holds.
+#[inline(always)]
+fn holds(slot: u32) -> bool {
+    !datapath::lease(slot).is_some_and(|lease| lease::would_be_fenced(&lease, datapath::boot_now()))
 }
 
 /// A packet to an address whose router is suspect.
 #[inline(never)]
 pub fn arriving<C: Context>(ctx: C, offset: usize, slot: u32) -> u32 {
+    if holds(slot) {
+        return NO_REASON;
+    }
     match Frame::new(ctx).load_at::<1>(offset) {
         Some([first]) if first >> 4 == 4 => arriving_as::<C, V4>(ctx, offset, slot),
         Some(_) => arriving_as::<C, V6>(ctx, offset, slot),
@@ -41,18 +51,21 @@ fn arriving_as<C: Context, A: Family>(ctx: C, offset: usize, slot: u32) -> u32 {
     if destination != mac && (virtual_mac == 0 || destination != virtual_mac) {
         return NO_REASON;
     }
-    let Some(lease) = fenced(ctx, slot, Traffic::Address) else { return NO_REASON };
+    let Some(lease) = fenced(slot, Traffic::Address) else { return NO_REASON };
     stopped(ctx, &lease, packet, Reason::FencedTo)
 }
 
 /// A packet from an address whose router is suspect.
 #[inline(never)]
 pub fn leaving<A: Family>(ctx: SkBuff, offset: usize, slot: u32) -> u32 {
+    if holds(slot) {
+        return NO_REASON;
+    }
     let Some(packet) = &packet::<SkBuff, A>(ctx, offset, 0, 0) else { return NO_REASON };
     if ctx.is_forwarded() || held_macs(ctx, packet.source, slot).is_none() {
         return NO_REASON;
     }
-    let Some(lease) = fenced(ctx, slot, Traffic::Address) else { return NO_REASON };
+    let Some(lease) = fenced(slot, Traffic::Address) else { return NO_REASON };
     stopped(ctx, &lease, packet, Reason::FencedFrom)
 }
 
@@ -86,7 +99,7 @@ fn leaving_claim<A: Family>(
     let Some(held) = Frame::new(ctx).held(address) else { return NO_REASON };
     let (slot, mac) = (Held::slot(held.load::<HELD_SLOT>()), held.load::<HELD_VIRTUAL_MAC>());
     if is_suspect(slot)
-        && let Some(lease) = fenced(ctx, slot, Traffic::Address)
+        && let Some(lease) = fenced(slot, Traffic::Address)
     {
         lease::count(&lease);
         return Reason::FencedFrom.index();
@@ -113,7 +126,7 @@ pub fn leaving_advert<A: Family>(ctx: SkBuff, offset: usize) -> u32 {
     let Some(entry) = ROUTERS.get_ptr(key) else { return NO_REASON };
     // SAFETY: what the look-up returned; a word of it is read, as a whole.
     let slot = unsafe { (&raw const (*entry).slot).read_volatile() };
-    let Some(lease) = crate::datapath::lease(slot) else { return NO_REASON };
+    let Some(lease) = datapath::lease(slot) else { return NO_REASON };
     // What the daemon sends to itself, to see whether anything leaves.
     let (Some(to), Some(from)) = (mac_at(ctx, 0), mac_at(ctx, 6)) else { return NO_REASON };
     if to == from {
@@ -129,7 +142,7 @@ pub fn leaving_advert<A: Family>(ctx: SkBuff, offset: usize) -> u32 {
         return NO_REASON;
     }
     if !lease::is_suspect(&lease)
-        || !lease::is_fenced(&lease, Frame::new(ctx).boot_now(), Traffic::Advert)
+        || !lease::is_fenced(&lease, datapath::boot_now(), Traffic::Advert)
     {
         return NO_REASON;
     }
@@ -155,9 +168,9 @@ fn held_macs<C: Context, A: Address>(ctx: C, address: A, slot: u32) -> Option<(u
 
 /// The lease of a router, if it is fenced.
 #[inline(always)]
-fn fenced<C: Context>(ctx: C, slot: u32, traffic: Traffic) -> Option<MapValue<Lease>> {
-    let lease = crate::datapath::lease(slot)?;
-    lease::is_fenced(&lease, Frame::new(ctx).boot_now(), traffic).then_some(lease)
+fn fenced(slot: u32, traffic: Traffic) -> Option<MapValue<Lease>> {
+    let lease = datapath::lease(slot)?;
+    lease::is_fenced(&lease, datapath::boot_now(), traffic).then_some(lease)
 }
 
 /// Counts a packet that is stopped, and keeps a sample of it.
