@@ -585,7 +585,6 @@ pub struct Claimed {
 }
 
 /// What it means that ARP arrives and advertisements do not. Nothing where they arrive and are refused: `refused` says why then.
-///
 pub fn check_interrupted(
     claimed: &[Claimed],
     refused: Option<Nanos>,
