@@ -22,11 +22,13 @@ const BPF_LINK_GET_FD_BY_ID: libc::c_long = 30;
 const BPF_LINK_GET_NEXT_ID: libc::c_long = 31;
 const BPF_LINK_DETACH: libc::c_long = 34;
 
-/// A program of two instructions.
+/// A program that does nothing to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmptyProgram {
     /// XDP that passes everything.
     Xdp,
+    /// The same, after a look at the clock by which leases go.
+    Clock,
     /// A traffic classifier that accepts everything.
     Classifier,
 }
@@ -35,7 +37,7 @@ impl EmptyProgram {
     /// `enum bpf_prog_type` in linux/bpf.h.
     fn program_type(self) -> u32 {
         match self {
-            Self::Xdp => 6,
+            Self::Xdp | Self::Clock => 6,
             Self::Classifier => 3,
         }
     }
@@ -43,19 +45,19 @@ impl EmptyProgram {
     /// `enum bpf_attach_type` in linux/bpf.h: a link takes only programs with the same one (`bpf_xdp_link_update`).
     fn attach_type(self) -> u32 {
         match self {
-            Self::Xdp => 37,
+            Self::Xdp | Self::Clock => 37,
             Self::Classifier => 0,
         }
     }
 
-    /// `r0 = VERDICT; exit` as `struct bpf_insn` (host order is little endian on every supported machine).
-    fn instructions(self) -> [u64; 2] {
-        // `XDP_PASS` and `TC_ACT_OK`.
-        let verdict: u64 = match self {
-            Self::Xdp => 2,
-            Self::Classifier => 0,
-        };
-        [verdict << 32 | 0xb7, 0x95]
+    /// `r0 = VERDICT; exit` as `struct bpf_insn` (host order is little endian on every supported machine), with `XDP_PASS` and
+    /// `TC_ACT_OK`; before that `call bpf_ktime_get_boot_ns` (125 in `enum bpf_func_id`).
+    fn instructions(self) -> &'static [u64] {
+        match self {
+            Self::Xdp => &[2 << 32 | 0xb7, 0x95],
+            Self::Clock => &[125 << 32 | 0x85, 2 << 32 | 0xb7, 0x95],
+            Self::Classifier => &[0xb7, 0x95],
+        }
     }
 }
 
@@ -162,7 +164,7 @@ fn load_empty_program(program: EmptyProgram, name: &str) -> Result<OwnedFd> {
     let (license, instructions) = (c"GPL", program.instructions());
     let mut load = Load {
         prog_type: program.program_type(),
-        insn_cnt: 2,
+        insn_cnt: u32::try_from(instructions.len()).unwrap_or_default(),
         insns: instructions.as_ptr() as u64,
         license: license.as_ptr() as u64,
         expected_attach_type: program.attach_type(),

@@ -14,25 +14,18 @@ use crate::datapath::{self, MapValue};
 use crate::maps::{Family, ROUTERS, SENDERS};
 use crate::{sample, virtual_mac};
 
-/// Whether it is worth a closer look whether a router is fenced: the whole cost where nothing is wrong.
+/// Whether it is worth a closer look at a packet whether its router is fenced: the whole cost where nothing is wrong, but for
+/// the clock where there is a claim, or a router goes by its lease alone. Nearly always the lease holds then, too.
 #[inline(always)]
 pub fn is_suspect(slot: u32) -> bool {
-    datapath::lease(slot).is_some_and(|lease| lease::is_suspect(&lease))
-}
-
-/// The clock, before anything is read of the packet: of a router that goes by its lease alone each one comes to here, and
-/// nearly always the lease holds.
-#[inline(always)]
-fn holds(slot: u32) -> bool {
-    !datapath::lease(slot).is_some_and(|lease| lease::would_be_fenced(&lease, datapath::boot_now()))
+    datapath::lease(slot).is_some_and(|lease| {
+        lease::is_suspect(&lease) && lease::would_be_fenced(&lease, datapath::boot_now())
+    })
 }
 
 /// A packet to an address whose router is suspect.
 #[inline(never)]
 pub fn arriving<C: Context>(ctx: C, offset: usize, slot: u32) -> u32 {
-    if holds(slot) {
-        return NO_REASON;
-    }
     match Frame::new(ctx).load_at::<1>(offset) {
         Some([first]) if first >> 4 == 4 => arriving_as::<C, V4>(ctx, offset, slot),
         Some(_) => arriving_as::<C, V6>(ctx, offset, slot),
@@ -58,9 +51,6 @@ fn arriving_as<C: Context, A: Family>(ctx: C, offset: usize, slot: u32) -> u32 {
 /// A packet from an address whose router is suspect.
 #[inline(never)]
 pub fn leaving<A: Family>(ctx: SkBuff, offset: usize, slot: u32) -> u32 {
-    if holds(slot) {
-        return NO_REASON;
-    }
     let Some(packet) = &packet::<SkBuff, A>(ctx, offset, 0, 0) else { return NO_REASON };
     if ctx.is_forwarded() || held_macs(ctx, packet.source, slot).is_none() {
         return NO_REASON;

@@ -43,6 +43,9 @@ const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// The virtual MAC address of a VRID that no router has: of IPv6, and all are of IPv4.
 const NO_ROUTER: [u8; 6] = [0, 0, 0x5e, 0, 2, 1];
 
+/// What `fence = "lease"` may cost a packet beside a look at the clock, nanoseconds.
+const BESIDE_CLOCK: f64 = 5.0;
+
 /// What, unit, value, target.
 pub type Cost = (String, &'static str, f64, Option<f64>);
 
@@ -58,10 +61,14 @@ struct Case {
 pub fn costs(plan: &Plan, load: Load) -> Result<Vec<Cost>> {
     let lab = Lab::new()?;
     let mut kernel = kernel(&lab, load)?;
-    let path = lab.bpffs().join("empty-xdp");
-    pin_empty_program(EmptyProgram::Xdp, "empty", &path)?;
-    let empty = Xdp::from_pin(&path, XdpAttachType::Interface).map_err(unexpected)?;
-    fs::remove_file(&path).map_err(Error::io("remove a pin"))?;
+    let xdp = |kind| {
+        let path = lab.bpffs().join("empty-xdp");
+        pin_empty_program(kind, "empty", &path)?;
+        let program = Xdp::from_pin(&path, XdpAttachType::Interface).map_err(unexpected)?;
+        fs::remove_file(&path).map_err(Error::io("remove a pin"))?;
+        Ok::<_, Error>(program)
+    };
+    let (empty, clock) = (xdp(EmptyProgram::Xdp)?, xdp(EmptyProgram::Clock)?);
 
     let good = advert(load)?;
     let mut refused = good.clone();
@@ -85,10 +92,16 @@ pub fn costs(plan: &Plan, load: Load) -> Result<Vec<Cost>> {
     ];
     let failed = |error: vrrp_user::io::bpf::Error| Error::Unexpected(chain(&error));
     let mut costs = side(plan, "RX", &*kernel.program().map_err(failed)?, &empty, PASS, &cases)?;
+    let clock = clock_cost(plan, &clock, &empty)?;
+    costs.push(("RX, a look at the clock: added, least".to_owned(), "ns", clock, None));
     for (what, packet) in [("TCP", tcp(SOURCE, last)), ("TCP over IPv6", tcp6(SOURCE, last))] {
-        costs.extend(fences(plan, &format!("RX, {what} to a VIP"), &mut kernel, |kernel| {
-            run(&*kernel.program().map_err(failed)?, &packet, PASS)
-        })?);
+        costs.extend(fences(
+            plan,
+            clock,
+            &format!("RX, {what} to a VIP"),
+            &mut kernel,
+            |kernel| run(&*kernel.program().map_err(failed)?, &packet, PASS),
+        )?);
     }
 
     let path = lab.bpffs().join("empty-tc");
@@ -104,9 +117,13 @@ pub fn costs(plan: &Plan, load: Load) -> Result<Vec<Cost>> {
     let ours = kernel.egress_program().map_err(failed)?;
     costs.extend(side(plan, "TX", &*ours, &empty, ACCEPT, &cases)?);
     for (what, packet) in [("TCP", tcp(last, SOURCE)), ("TCP over IPv6", tcp6(last, SOURCE))] {
-        costs.extend(fences(plan, &format!("TX, {what} from a VIP"), &mut kernel, |kernel| {
-            run(&*kernel.egress_program().map_err(failed)?, &packet, NEXT)
-        })?);
+        costs.extend(fences(
+            plan,
+            clock,
+            &format!("TX, {what} from a VIP"),
+            &mut kernel,
+            |kernel| run(&*kernel.egress_program().map_err(failed)?, &packet, NEXT),
+        )?);
     }
 
     let to = |mac: [u8; 6]| [&mac[..], &tcp(SOURCE, OTHER)[6..]].concat();
@@ -159,9 +176,10 @@ where
 }
 
 /// What a lease costs a packet to or from an address of a master: in turns with the same router without one, as with `fence = "off"`.
-/// The lease holds all the time.
+/// The lease holds all the time. `clock` is what a look at the clock takes here, nanoseconds.
 fn fences(
     plan: &Plan,
+    clock: f64,
     what: &str,
     kernel: &mut Datapath,
     run: impl Fn(&mut Datapath) -> Result<f64>,
@@ -172,7 +190,7 @@ fn fences(
     let leases = [
         ("fence claim", FenceMode::Claim, false, Some(3.0)),
         ("fence claim, claimed", FenceMode::Claim, true, None),
-        ("fence lease", FenceMode::Lease, false, Some(40.0)),
+        ("fence lease", FenceMode::Lease, false, Some(clock + BESIDE_CLOCK)),
     ];
     let mut without = Vec::new();
     let mut with = leases.map(|_| Vec::new());
@@ -196,6 +214,17 @@ fn fences(
         (format!("{what}, {name}: more, least"), "ns", more, *target)
     });
     Ok(costs.collect())
+}
+
+/// What the clock takes by which leases go, nanoseconds: in turns with nothing.
+fn clock_cost(plan: &Plan, clock: &Xdp, empty: &Xdp) -> Result<f64> {
+    let packet = tcp(SOURCE, OTHER);
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for _ in 0..if plan.quick { 3 } else { 15 } {
+        with.push(run(clock, &packet, PASS)?);
+        without.push(run(empty, &packet, PASS)?);
+    }
+    Ok(minimum(&with) - minimum(&without))
 }
 
 /// Nanoseconds for one packet.
