@@ -98,11 +98,16 @@ pub fn any_virtual_mac() -> bool {
     may_be_virtual_mac(virtual_mac::ANY)
 }
 
+#[inline(always)]
+fn virtual_mac_entry(ifindex: u32, word: u64) -> Option<*const u32> {
+    let key: [u64; 2] = [word, ifindex.into()];
+    VIRTUAL_MACS.get_ptr(bytemuck::cast_ref::<_, VirtualMacKey>(&key))
+}
+
 /// Whether any router has one on an interface.
 #[inline(never)]
 pub fn has_virtual_mac(ifindex: u32) -> bool {
-    let key: [u64; 2] = [virtual_mac::ANY, ifindex.into()];
-    VIRTUAL_MACS.get_ptr(bytemuck::cast_ref::<_, VirtualMacKey>(&key)).is_some()
+    virtual_mac_entry(ifindex, virtual_mac::ANY).is_some()
 }
 
 /// The number in `SLOTS` of the router that has this virtual MAC address on an interface; [`NO_SLOT`] for none.
@@ -110,10 +115,7 @@ pub fn has_virtual_mac(ifindex: u32) -> bool {
 /// Not inlined: the key is put together on a stack on which nothing else has been.
 #[inline(never)]
 pub fn virtual_mac_slot(ifindex: u32, word: u64) -> u32 {
-    let key: [u64; 2] = [word, ifindex.into()];
-    let Some(slot) = VIRTUAL_MACS.get_ptr(bytemuck::cast_ref::<_, VirtualMacKey>(&key)) else {
-        return NO_SLOT;
-    };
+    let Some(slot) = virtual_mac_entry(ifindex, word) else { return NO_SLOT };
     // SAFETY: what the look-up returned: four bytes, which the kernel aligns to eight. They are read once.
     unsafe { slot.read_volatile() }
 }

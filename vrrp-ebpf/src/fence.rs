@@ -44,7 +44,7 @@ fn arriving_as<C: Context, A: Family>(ctx: C, offset: usize, slot: u32) -> u32 {
     if destination != mac && (virtual_mac == 0 || destination != virtual_mac) {
         return NO_REASON;
     }
-    let Some(lease) = fenced(slot, Traffic::Address) else { return NO_REASON };
+    let Some(lease) = fenced(slot) else { return NO_REASON };
     stopped(ctx, &lease, packet, Reason::FencedTo)
 }
 
@@ -55,7 +55,7 @@ pub fn leaving<A: Family>(ctx: SkBuff, offset: usize, slot: u32) -> u32 {
     if ctx.is_forwarded() || held_macs(ctx, packet.source, slot).is_none() {
         return NO_REASON;
     }
-    let Some(lease) = fenced(slot, Traffic::Address) else { return NO_REASON };
+    let Some(lease) = fenced(slot) else { return NO_REASON };
     stopped(ctx, &lease, packet, Reason::FencedFrom)
 }
 
@@ -89,7 +89,7 @@ fn leaving_claim<A: Family>(
     let Some(held) = Frame::new(ctx).held(address) else { return NO_REASON };
     let (slot, mac) = (Held::slot(held.load::<HELD_SLOT>()), held.load::<HELD_VIRTUAL_MAC>());
     if is_suspect(slot)
-        && let Some(lease) = fenced(slot, Traffic::Address)
+        && let Some(lease) = fenced(slot)
     {
         lease::count(&lease);
         return Reason::FencedFrom.index();
@@ -156,11 +156,11 @@ fn held_macs<C: Context, A: Address>(ctx: C, address: A, slot: u32) -> Option<(u
     (of == slot).then(|| (held.load::<HELD_MAC>(), held.load::<HELD_VIRTUAL_MAC>()))
 }
 
-/// The lease of a router, if it is fenced.
+/// The lease of a router, if packets to and from its addresses are stopped.
 #[inline(always)]
-fn fenced(slot: u32, traffic: Traffic) -> Option<MapValue<Lease>> {
+fn fenced(slot: u32) -> Option<MapValue<Lease>> {
     let lease = datapath::lease(slot)?;
-    lease::is_fenced(&lease, datapath::boot_now(), traffic).then_some(lease)
+    lease::is_fenced(&lease, datapath::boot_now(), Traffic::Address).then_some(lease)
 }
 
 /// Counts a packet that is stopped, and keeps a sample of it.

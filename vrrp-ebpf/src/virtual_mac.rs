@@ -92,13 +92,14 @@ fn is_ndisc_echo(ctx: SkBuff, slot: u32) -> bool {
 /// sent to (RFC 9568 sections 8.1.1 and 8.2.1), which nobody can tell any more here: none leaves where there are virtual ones.
 #[inline(never)]
 pub fn leaving_redirect<A: Family>(ctx: SkBuff, offset: usize, redirect: u8) -> u32 {
-    let Some(packet) = &packet::<SkBuff, A>(ctx, offset, 0, 0) else { return NO_REASON };
-    let (_, message) = A::message(packet);
-    let kind = Frame::new(ctx).load_at::<1>(message);
-    if kind != Some([redirect]) || ctx.is_forwarded() || !has_virtual_mac(ctx.ifindex()) {
+    // First, as nearly no interface has any: nothing is read of the packet there.
+    if ctx.is_forwarded() || !has_virtual_mac(ctx.ifindex()) {
         return NO_REASON;
     }
-    Reason::VirtualMacRedirect.index()
+    let Some(packet) = &packet::<SkBuff, A>(ctx, offset, 0, 0) else { return NO_REASON };
+    let (_, message) = A::message(packet);
+    let is_one = Frame::new(ctx).load_at::<1>(message) == Some([redirect]);
+    if is_one { Reason::VirtualMacRedirect.index() } else { NO_REASON }
 }
 
 /// A packet from an address that may be held with a virtual MAC address. Its IP header is at `offset`.

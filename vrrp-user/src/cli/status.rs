@@ -177,9 +177,7 @@ fn check(options: &Options, terminal: Terminal) -> Result<(bool, String), Error>
 fn checked(status: &Status, everything: usize, terminal: Terminal) -> (bool, String) {
     let problems = problems(status);
     let mut text = summary(&status.routers, everything, problems.len(), terminal);
-    for problem in &problems {
-        let _ = writeln!(text, "{}", terminal.fit(&terminal.paint(problem, Colour::Red), 4));
-    }
+    push_wrong(&mut text, problems.iter(), terminal);
     let fault = status.routers.iter().any(|router| router.state == "FAULT");
     (problems.is_empty() && !fault, text)
 }
@@ -272,15 +270,23 @@ fn overview(status: &Status, everything: usize, terminal: Terminal) -> String {
     text
 }
 
+fn push_wrong<'a>(
+    text: &mut String,
+    problems: impl Iterator<Item = &'a String>,
+    terminal: Terminal,
+) {
+    for problem in problems {
+        let _ = writeln!(text, "{}", terminal.fit(&terminal.paint(problem, Colour::Red), 4));
+    }
+}
+
 /// Before the table: who looks at many routers sees what is wrong with them first.
 fn push_problems(text: &mut String, problems: &[String], terminal: Terminal) {
     if problems.is_empty() {
         return;
     }
     let _ = writeln!(text, "{}", terminal.paint("PROBLEMS", Colour::Bold));
-    for problem in problems.iter().take(PROBLEMS_SHOWN) {
-        let _ = writeln!(text, "{}", terminal.fit(&terminal.paint(problem, Colour::Red), 4));
-    }
+    push_wrong(text, problems.iter().take(PROBLEMS_SHOWN), terminal);
     if let Some(more) = problems.len().checked_sub(PROBLEMS_SHOWN).filter(|more| *more > 0) {
         let plural = if more == 1 { "" } else { "s" };
         let _ = writeln!(text, "and {more} more problem{plural}: --check shows them all");
@@ -328,6 +334,12 @@ fn push_lines(text: &mut String, lines: &[String]) {
     }
 }
 
+/// `2 PROBLEMS`; nothing where all is well.
+pub(super) fn count_problems(problems: usize) -> Option<String> {
+    let s = if problems == 1 { "" } else { "S" };
+    (problems > 0).then(|| format!("{problems} PROBLEM{s}"))
+}
+
 /// `3 virtual routers: 1 FAULT, 2 MASTER; 1 PROBLEM`.
 fn summary(
     routers: &[RouterStatus],
@@ -347,11 +359,9 @@ fn summary(
     let colon = if routers.is_empty() && everything > 0 { "" } else { ": " };
     let states = if everything == 0 { "idle".to_owned() } else { states };
     let s = if everything == 1 { "" } else { "s" };
-    let wrong = match problems {
-        0 => String::new(),
-        1 => format!("; {}", terminal.paint("1 PROBLEM", Colour::Red)),
-        many => format!("; {}", terminal.paint(&format!("{many} PROBLEMS"), Colour::Red)),
-    };
+    let wrong = count_problems(problems);
+    let wrong = wrong.map(|wrong| format!("; {}", terminal.paint(&wrong, Colour::Red)));
+    let wrong = wrong.unwrap_or_default();
     format!("{}{of} virtual router{s}{colon}{states}{wrong}\n", routers.len())
 }
 

@@ -111,11 +111,23 @@ impl Core {
 
     /// Lets the kernel side watch who else claims an address that a router now has.
     pub(super) fn hold_address(&mut self, id: RouterId, place: InterfaceAddr) {
+        let virtual_mac = self.router(id).virtual_mac_at(place);
+        self.hold_address_with(id, place, virtual_mac);
+    }
+
+    /// The same, with this virtual MAC address. Whether it could be told: an interface without an Ethernet address has none.
+    pub(super) fn hold_address_with(
+        &mut self,
+        id: RouterId,
+        place: InterfaceAddr,
+        virtual_mac: Option<[u8; 6]>,
+    ) -> bool {
         let mac = self.interfaces.get(place.iface).and_then(|interface| interface.mac);
-        let Some(mac) = mac else { return };
-        let virtual_mac = self.router(id).virtual_mac_at(place).map_or([0; 8], padded);
-        let held = Held { slot: id.0, mac: padded(mac), virtual_mac, ..Held::default() };
+        let Some(mac) = mac.map(padded) else { return false };
+        let virtual_mac = virtual_mac.map_or([0; 8], padded);
+        let held = Held { slot: id.0, mac, virtual_mac, ..Held::default() };
         self.effects.push_back(Effect::HoldAddress { at: place, held });
+        true
     }
 
     /// A router gives an address up: what is claimed by another host is no conflict any more.

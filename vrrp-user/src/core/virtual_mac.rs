@@ -3,9 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vrrp_common::maps::Held;
-use vrrp_common::virtual_mac::padded;
-
 use super::effect::Effect;
 use super::interface_id::InterfaceAddr;
 use super::interface_table::Interface;
@@ -120,12 +117,10 @@ impl Core {
             let places = router.places_with_virtual_mac(own);
             let marked = |at: &InterfaceAddr| self.interfaces.found(*at).any(|(_, marked)| marked);
             for at in places.filter(marked).collect::<Vec<_>>() {
-                let own = self.interfaces.get(at.iface).and_then(|interface| interface.mac);
-                let Some(own) = own.map(padded) else { continue };
-                let held =
-                    Held { slot: id.0, mac: own, virtual_mac: padded(mac), ..Held::default() };
-                self.effects.push_back(Effect::HoldAddress { at, held });
-                self.effects.push_back(Effect::CountAddress { router: id, at, virtual_mac: true });
+                if self.hold_address_with(id, at, Some(mac)) {
+                    let counted = Effect::CountAddress { router: id, at, virtual_mac: true };
+                    self.effects.push_back(counted);
+                }
             }
         }
     }

@@ -8,7 +8,7 @@ use ratatui::widgets::{Block, Borders, Clear, Paragraph, Row as Cells, Table, Ta
 use unicode_width::UnicodeWidthStr;
 
 use super::model::{Column, Daemon, Mode, Model, Pane, Row, STATES, State};
-use crate::cli::status::format_duration;
+use crate::cli::status::{count_problems, format_duration};
 use crate::cli::terminal::cut;
 
 /// From this width on, all panes stand side by side.
@@ -103,11 +103,8 @@ fn header(model: &Model, rows: usize, width: u16) -> Vec<Line<'static>> {
         let style = if count > 0 { style(state) } else { Style::new().dim() };
         second.push(Span::from(format!("  {count} {}", state.name())).style(style));
     }
-    match model.problems().len() {
-        0 => {}
-        1 => second.push(Span::from("  1 PROBLEM").red().bold()),
-        many => second.push(Span::from(format!("  {many} PROBLEMS")).red().bold()),
-    }
+    let problems = count_problems(model.problems().len());
+    second.extend(problems.map(|problems| Span::from(format!("  {problems}")).red().bold()));
     if let Some(state) = model.only {
         second.push(Span::from(format!("   only {}", state.name())).yellow());
     }

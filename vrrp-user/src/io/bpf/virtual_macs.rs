@@ -32,6 +32,15 @@ fn any(ifindex: u64) -> VirtualMacKey {
     VirtualMacKey { mac: virtual_mac::ANY.to_ne_bytes(), ifindex }
 }
 
+/// There is one less of a kind. Whether there is none any more.
+fn is_last<K: Ord>(counts: &mut BTreeMap<K, usize>, of: K) -> bool {
+    let others = counts.remove(&of).unwrap_or(0).saturating_sub(1);
+    if others > 0 {
+        counts.insert(of, others);
+    }
+    others == 0
+}
+
 fn place(key: &VirtualMacKey) -> (u32, u64) {
     virtual_mac::place(u64::from_ne_bytes(key.mac))
 }
@@ -94,10 +103,7 @@ impl VirtualMacs {
         if self.known.get(key) != Some(&slot) {
             return Ok(());
         }
-        let others = self.on.get(&key.ifindex).map_or(0, |on| on.saturating_sub(1));
-        self.on.insert(key.ifindex, others);
-        if others == 0 {
-            self.on.remove(&key.ifindex);
+        if is_last(&mut self.on, key.ifindex) {
             self.take(&any(key.ifindex))?;
         }
         self.take(key)
@@ -106,12 +112,8 @@ impl VirtualMacs {
     fn take(&mut self, key: &VirtualMacKey) -> Result<(), Error> {
         self.known.remove(key);
         let place = place(key);
-        let others = self.bits.get(&place).map_or(0, |there| there.saturating_sub(1));
-        if others == 0 {
-            self.bits.remove(&place);
+        if is_last(&mut self.bits, place) {
             self.change(place, |word, bit| word & !bit);
-        } else {
-            self.bits.insert(place, others);
         }
         self.table.remove(VIRTUAL_MACS, key)
     }
