@@ -3,7 +3,7 @@
 use std::env;
 use std::fs;
 use std::path::PathBuf;
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -132,12 +132,21 @@ impl VrrpUser {
         &mut self.process
     }
 
+    /// A subcommand for the daemon of a host and its maps.
+    ///
+    /// # Errors
+    /// There is no binary.
+    pub fn command(host: &Host, subcommand: &str) -> Result<Command> {
+        let mut command = host.namespace().command(&Self::binary()?.display().to_string());
+        command.args([subcommand, "--instance", &Self::instance(host), "--bpffs"]);
+        command.arg(host.lab().bpffs());
+        Ok(command)
+    }
+
     /// `vrrp-user cleanup` on a host: its exit code, and what it says.
     pub fn cleanup(host: &Host) -> Result<(Option<i32>, String)> {
-        let mut command = host.namespace().command(&Self::binary()?.display().to_string());
-        let bpffs = host.lab().bpffs();
-        command.args(["cleanup", "--instance", &Self::instance(host), "--bpffs"]).arg(bpffs);
-        let output = command.output().map_err(Error::io("run vrrp-user cleanup"))?;
+        let output =
+            Self::command(host, "cleanup")?.output().map_err(Error::io("run vrrp-user cleanup"))?;
         let text = [output.stdout, output.stderr].concat();
         Ok((output.status.code(), String::from_utf8_lossy(&text).into_owned()))
     }

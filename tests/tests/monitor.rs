@@ -5,7 +5,6 @@ mod top;
 
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
-use std::process::Command;
 use std::time::Duration;
 
 use nix::pty::Winsize;
@@ -25,15 +24,8 @@ const ROUTER: &str = "VI_1";
 const SENDER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 200);
 
 /// A command of ours on a host, about the daemon there.
-fn ours(host: &Host, command: &str, more: &[&str]) -> Result<Command> {
-    let mut ours = host.namespace().command(&VrrpUser::binary()?.display().to_string());
-    ours.args([command, "--instance", &VrrpUser::instance(host), "--bpffs"]);
-    ours.arg(host.lab().bpffs()).args(more);
-    Ok(ours)
-}
-
 fn monitor(host: &Host, more: &[&str]) -> Result<Process> {
-    let process = Process::spawn("monitor", &mut ours(host, "monitor", more)?)?;
+    let process = Process::spawn("monitor", VrrpUser::command(host, "monitor")?.args(more))?;
     // The socket is there before it says this.
     let has_begun = || (process.log().contains("daemon `")).then_some(());
     wait_until(LONG, "monitor listens", || Ok(has_begun()))?;

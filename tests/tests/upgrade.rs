@@ -2,16 +2,17 @@
 //! which it pretends (`types/build.rs`).
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
 
-use std::fs::{self, OpenOptions, Permissions};
-use std::io::Write;
+mod pretending;
+
+use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use pretending::pretending;
 use serde_json::Value;
 use vrrp_common::maps::ABI_VERSION;
 use vrrp_tests::{Host, Instance, Keepalived, Lab, Result, Tcpdump, VrrpUser, pause};
-use vrrp_user::types::build::MARK;
 
 /// More than anything takes here.
 const LONG: Duration = Duration::from_secs(40);
@@ -20,16 +21,6 @@ const ROUTER: &str = "VI_1";
 
 fn conf(priority: u8) -> String {
     Instance::new(51, priority, "10.0.0.100/24").to_string()
-}
-
-/// A program that pretends.
-fn pretending(lab: &Lab, name: &str, what: &str) -> Result<PathBuf> {
-    let path = lab.dir().join(name);
-    fs::copy(VrrpUser::binary()?, &path).unwrap();
-    let mut file = OpenOptions::new().append(true).open(&path).unwrap();
-    write!(file, "{MARK}{what}").unwrap();
-    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
-    Ok(path)
 }
 
 /// `vrrp-user upgrade`, by a command that stands before it: its exit code, and what it says.

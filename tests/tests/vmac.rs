@@ -6,6 +6,7 @@
 mod apart;
 #[path = "vmac/beside.rs"]
 mod beside;
+mod pretending;
 #[path = "vmac/radvd.rs"]
 mod radvd;
 #[path = "vmac/rfc.rs"]

@@ -160,11 +160,8 @@ where
 {
     let (mut costs, mut least) = (Vec::new(), f64::INFINITY);
     for Case { what, packet, verdict, target } in cases {
-        let (mut with, mut without) = (Vec::new(), Vec::new());
-        for _ in 0..if plan.quick { 3 } else { 15 } {
-            with.push(run(ours, packet, *verdict)?);
-            without.push(run(empty, packet, empty_verdict)?);
-        }
+        let [mut with, mut without] =
+            in_turns(plan, || run(ours, packet, *verdict), || run(empty, packet, empty_verdict))?;
         let added = minimum(&with) - minimum(&without);
         costs.push((format!("{name}, {what}: added, least"), "ns", added, *target));
         let added = median(&mut with) - median(&mut without);
@@ -194,7 +191,7 @@ fn fences(
     ];
     let mut without = Vec::new();
     let mut with = leases.map(|_| Vec::new());
-    for _ in 0..if plan.quick { 3 } else { 15 } {
+    for _ in 0..rounds(plan) {
         without.push(run(kernel)?);
         for ((_, mode, claimed, _), values) in leases.iter().zip(&mut with) {
             let table = kernel.leases().ok_or_else(|| Error::Unexpected("no leases".into()))?;
@@ -219,12 +216,28 @@ fn fences(
 /// What the clock takes by which leases go, nanoseconds: in turns with nothing.
 fn clock_cost(plan: &Plan, clock: &Xdp, empty: &Xdp) -> Result<f64> {
     let packet = tcp(SOURCE, OTHER);
-    let (mut with, mut without) = (Vec::new(), Vec::new());
-    for _ in 0..if plan.quick { 3 } else { 15 } {
-        with.push(run(clock, &packet, PASS)?);
-        without.push(run(empty, &packet, PASS)?);
-    }
+    let [with, without] =
+        in_turns(plan, || run(clock, &packet, PASS), || run(empty, &packet, PASS))?;
     Ok(minimum(&with) - minimum(&without))
+}
+
+/// How often each is measured.
+fn rounds(plan: &Plan) -> usize {
+    if plan.quick { 3 } else { 15 }
+}
+
+/// Measures both as often, by turns: what else the machine does falls upon both.
+fn in_turns(
+    plan: &Plan,
+    with: impl Fn() -> Result<f64>,
+    without: impl Fn() -> Result<f64>,
+) -> Result<[Vec<f64>; 2]> {
+    let mut costs = [Vec::new(), Vec::new()];
+    for _ in 0..rounds(plan) {
+        costs[0].push(with()?);
+        costs[1].push(without()?);
+    }
+    Ok(costs)
 }
 
 /// Nanoseconds for one packet.

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use vrrp_user::config::{self, model::Config};
 use vrrp_user::engine::time::Nanos;
 
+use super::datapath::Meant;
 use super::rng::Rng;
 
 /// A file that the first router of a host tracks: FAULT while it says so.
@@ -196,6 +197,18 @@ pub struct HostConf {
     parsed: OnceCell<Config>,
 }
 
+impl RouterConf {
+    /// Whether packets to its addresses are let in.
+    fn accepts(&self) -> bool {
+        self.accept || self.priority == 255
+    }
+
+    /// Whether an advertisement is for it, by whatever interface it comes.
+    pub fn is_for(&self, meant: Meant) -> bool {
+        (self.vrid, self.ipv6) == (meant.vrid, meant.source.is_ipv6())
+    }
+}
+
 impl HostConf {
     pub fn new(rng: &mut Rng, common: &Common, host: usize) -> Self {
         let routers = (0..common.routers).map(|place| common.router(rng, place, host));
@@ -252,14 +265,13 @@ impl HostConf {
 
     /// Whether all routers are with accept mode, so that the driver removes what refuses packets before there is a core.
     pub fn refuses_none(&self) -> bool {
-        self.routers.iter().all(|router| router.accept || router.priority == 255)
+        self.routers.iter().all(RouterConf::accepts)
     }
 
     /// The addresses to which nothing is to be let in: of routers without accept mode, and of no other ones.
     pub fn refused(&self) -> BTreeSet<IpAddr> {
         let of = |refuses: bool| {
-            let accepts = |router: &&RouterConf| router.accept || router.priority == 255;
-            let routers = self.routers.iter().filter(move |router| accepts(router) != refuses);
+            let routers = self.routers.iter().filter(move |router| router.accepts() != refuses);
             routers.flat_map(|router| router.addresses.iter().map(|(address, ..)| *address))
         };
         let accepted: BTreeSet<IpAddr> = of(false).collect();

@@ -214,8 +214,7 @@ impl Sim {
 /// The router that an advertisement is for.
 fn router_of(host: &Host, meant: Meant) -> Option<(&RouterConf, RouterView)> {
     let mut routers = host.conf.routers.iter();
-    let router = routers
-        .find(|router| (router.vrid, router.ipv6) == (meant.vrid, meant.source.is_ipv6()))?;
+    let router = routers.find(|router| router.is_for(meant))?;
     Some((router, host.view(router.name)?))
 }
 

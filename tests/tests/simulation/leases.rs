@@ -98,8 +98,7 @@ impl Sim {
         for Sent { frame, heard, .. } in sent {
             let Some(meant) = Meant::of(frame).filter(|meant| meant.priority > 0) else { continue };
             let mut routers = self.hosts[n].conf.routers.iter();
-            let router = routers
-                .find(|router| (router.vrid, router.ipv6) == (meant.vrid, meant.source.is_ipv6()));
+            let router = routers.find(|router| router.is_for(meant));
             let Some(name) = router.map(|router| router.name) else { continue };
             let tenure = self.tenure(n, name);
             if tenure.state == Some(State::Master) && !tenure.lost {
@@ -210,9 +209,7 @@ impl Sim {
         let Some(datapath) = host.datapath() else { return };
         let routers = host.conf.routers.clone();
         if let Some(meant) = Meant::of(frame) {
-            let is_it = |router: &&RouterConf| {
-                (router.vrid, router.ipv6, router.nic) == (meant.vrid, meant.source.is_ipv6(), nic)
-            };
+            let is_it = |router: &&RouterConf| router.is_for(meant) && router.nic == nic;
             let Some(router) = routers.iter().find(is_it) else { return };
             if meant.priority == 0 || datapath.heard(meant.vrid, meant.source).at != now {
                 return;
@@ -253,7 +250,7 @@ impl Sim {
             let tenure = self.tenure(n, router.name);
             let is_master = tenure.state == Some(State::Master);
             let wrong = match meant {
-                Some(it) if (it.vrid, it.source.is_ipv6()) == (router.vrid, router.ipv6) => {
+                Some(it) if router.is_for(it) => {
                     let late = now > tenure.since + lease && !reloads;
                     let wrong = tenure.lost && late && *guarded;
                     // Nobody was there to stop it, be it the last word: to the kernel side the claim was before that.

@@ -33,9 +33,7 @@ impl Top {
         let pty = openpty(Some(&size), None).unwrap();
         let before = tcgetattr(&pty.slave).unwrap();
         let end = || pty.slave.try_clone().unwrap();
-        let mut command = host.namespace().command(&VrrpUser::binary()?.display().to_string());
-        command.args(["top", "--instance", &VrrpUser::instance(host), "--bpffs"]);
-        command.arg(host.lab().bpffs());
+        let mut command = VrrpUser::command(host, "top")?;
         command.stdin(end()).stdout(end()).stderr(end()).env("TERM", "xterm-256color");
         // SAFETY: setsid(2) and ioctl(2) are bare system calls, as is allowed between fork and exec;
         // descriptor 0 is the terminal.

@@ -1,23 +1,16 @@
 //! A daemon of another version, whose maps have another layout, in the place of one that has virtual MAC addresses: it takes
 //! them up while its host is master, and no two hosts answer by them at any moment.
 
-use std::fs::{self, OpenOptions, Permissions};
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use super::pretending::pretending;
 use super::{Daemon, Kind, Process, ROUTERS, Result, STEP, Stage, VIPS, VrrpUser, Wire, all_are};
 use vrrp_common::maps::ABI_VERSION;
-use vrrp_user::types::build::MARK;
 
 /// This program, as one of another version.
 fn other_version(stage: &Stage) -> Result<PathBuf> {
-    let path = stage.lab.dir().join("other");
-    fs::copy(VrrpUser::binary()?, &path).unwrap();
-    let mut file = OpenOptions::new().append(true).open(&path).unwrap();
-    write!(file, r#"{MARK}{{"version":"9.9.9","abi_version":{}}}"#, ABI_VERSION - 1).unwrap();
-    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
-    Ok(path)
+    let what = format!(r#"{{"version":"9.9.9","abi_version":{}}}"#, ABI_VERSION - 1);
+    pretending(&stage.lab, "other", &what)
 }
 
 /// A client that asks each address all the time, by the virtual MAC address, which the switch floods to both hosts.
