@@ -297,10 +297,15 @@ impl VrrpUser {
 
     /// Stops the process for a while, as a hypervisor does with a machine.
     pub fn freeze(&mut self, duration: Duration) -> Result<()> {
+        self.while_frozen(|| pause(duration))?
+    }
+
+    /// Does something while it stands still, and lets it go on whatever becomes of that.
+    pub fn while_frozen<T>(&mut self, act: impl FnOnce() -> T) -> Result<T> {
         self.process.signal(Signal::SIGSTOP)?;
-        let paused = pause(duration);
+        let done = act();
         self.process.signal(Signal::SIGCONT)?;
-        paused
+        Ok(done)
     }
 }
 

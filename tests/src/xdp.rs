@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::{Error, Host, Result, VrrpUser};
 
@@ -21,6 +22,9 @@ const BPF_LINK_UPDATE: libc::c_long = 29;
 const BPF_LINK_GET_FD_BY_ID: libc::c_long = 30;
 const BPF_LINK_GET_NEXT_ID: libc::c_long = 31;
 const BPF_LINK_DETACH: libc::c_long = 34;
+
+/// More than the daemon takes for it after its start (`PATIENCE` in core/egress.rs), on a busy machine.
+const EGRESS_COMES: Duration = Duration::from_secs(20);
 
 /// A program that does nothing to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -338,6 +342,14 @@ impl Host {
     /// The same at its egress.
     pub fn egress_links(&self, interface: &str) -> Result<Vec<u32>> {
         self.tcx_links(interface, EGRESS)
+    }
+
+    /// Waits for our program for what leaves an interface: where it receives by XDP, that one comes after the first
+    /// advertisements, and counts and stops nothing before.
+    pub fn wait_egress(&self, interface: &str) -> Result<()> {
+        self.lab().wait_until(EGRESS_COMES, "the program for what leaves", || {
+            Ok((!self.egress_links(interface)?.is_empty()).then_some(()))
+        })
     }
 
     fn tcx_links(&self, interface: &str, attach_type: u32) -> Result<Vec<u32>> {

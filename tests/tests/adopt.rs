@@ -666,7 +666,7 @@ fn what_was_adopted_is_taken_away(capture: &str, harms: &[fn(&Host) -> Result<()
     }
     master.wait_state(&a, ROUTER, "MASTER", STEP)?;
     backup.wait_state(&b, ROUTER, "BACKUP", STEP)?;
-    for (daemon, host) in [(&master, &a), (&backup, &b)] {
+    for (daemon, host) in [(&mut master, &a), (&mut backup, &b)] {
         assert!(daemon.log().contains("adopting what daemon "), "{}", daemon.log().text());
         let there = |host: &Host| -> Result<bool> {
             let ingress = host.xdp_program()?.is_some() || !host.ingress_links("eth0")?.is_empty();
@@ -687,7 +687,8 @@ fn what_was_adopted_is_taken_away(capture: &str, harms: &[fn(&Host) -> Result<()
             Ok((!links.is_empty() && links != before).then_some(()))
         })?;
         let pins = lab.bpffs().join("vrrp-user").join(VrrpUser::instance(host));
-        fs::remove_dir_all(&pins).unwrap();
+        // Or it puts the first ones back while the last ones are still there.
+        daemon.while_frozen(|| fs::remove_dir_all(&pins))?.unwrap();
         lab.wait_until(STEP, "what is pinned is there again", || {
             let lost = daemon.status(host)?["counters"]["pins_lost"].as_u64();
             Ok((lost == Some(1) && pins.join("LEASES").exists()).then_some(()))

@@ -90,6 +90,7 @@ fn prometheus_scrapes_and_answers() -> Result<()> {
     )?;
 
     lab.wait_until(LONG, "the address", || Ok(host.has_address("10.0.0.100")?.then_some(())))?;
+    host.wait_egress("eth0")?;
     client.namespace().run("ping", &["-c", "3", "-i", "0.2", "-W", "2", "10.0.0.100"])?;
     let sender = Ipv4Addr::new(10, 0, 0, 200);
     let advert = Frame::v2(sender, 51, 254, &["10.0.0.100".parse().unwrap()]);

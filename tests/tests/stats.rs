@@ -34,6 +34,7 @@ fn owner(host: &Host, conf: &Instance) -> Result<VrrpUser> {
     let mut daemon = VrrpUser::start(host, &conf.to_string())?;
     daemon.wait_state(host, ROUTER, "MASTER", LONG)?;
     host.lab().wait_until(LONG, "the address", || Ok(host.has_address(VIP)?.then_some(())))?;
+    host.wait_egress("eth0")?;
     Ok(daemon)
 }
 
@@ -108,6 +109,7 @@ fn an_address_elsewhere_is_counted_there() -> Result<()> {
     conf.addresses.push("192.168.7.1/24 dev inside".into());
     let mut daemon = owner(&host, &conf)?;
     lab.wait_until(LONG, "the address", || Ok(host.has_address("192.168.7.1")?.then_some(())))?;
+    host.wait_egress("inside")?;
     assert_eq!(on_egress(&host, "inside")?, ["vrrp_egress"]);
     assert_eq!(on_egress(&host, "other")?, [""; 0]);
 
