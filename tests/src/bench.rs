@@ -6,6 +6,9 @@ use clap::ValueEnum;
 /// Routers at most: 16 links full of VRIDs.
 pub const MAX_ROUTERS: u16 = 4080;
 
+/// Interfaces at most.
+const MAX_LINKS: i64 = 16;
+
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Scenario {
@@ -37,6 +40,8 @@ pub enum Scenario {
     Busy,
     /// The same of routers with virtual MAC addresses: start, CPU, takeover, memory, devices
     VirtualMac,
+    /// TCP connections through two hosts that route for virtual MAC addresses: for how long do they stand still?
+    Failover,
     /// What the BPF programs cost other traffic, nanoseconds per packet
     Xdp,
     /// The parser and the election engine alone, by criterion; only when named, and only through
@@ -62,6 +67,7 @@ impl Scenario {
             Self::Upgrade => "upgrade",
             Self::Busy => "busy",
             Self::VirtualMac => "virtual-mac",
+            Self::Failover => "failover",
             Self::Xdp => "xdp",
             Self::Pure => "pure",
         }
@@ -77,7 +83,7 @@ pub struct BenchArgs {
     /// Few routers and short times: to try the benchmark, not to measure
     #[arg(long)]
     pub quick: bool,
-    /// Leave keepalived out
+    /// Leave keepalived and FRR out
     #[arg(long)]
     pub no_peer: bool,
     /// Numbers of virtual routers instead of the scenario's own, such as `255,1020`
@@ -92,6 +98,9 @@ pub struct BenchArgs {
     /// Whole seconds are VRRP version 2, all else version 3.
     #[arg(long, value_name = "MS", value_delimiter = ',', value_parser = interval)]
     pub interval: Vec<u64>,
+    /// Interfaces over which routers are spread; as few as possible without
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=MAX_LINKS))]
+    pub links: Option<u8>,
     /// Seconds for which a steady state is measured [default: 10, with --quick 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub seconds: Option<u64>,

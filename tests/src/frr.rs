@@ -4,6 +4,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::{Error, Host, Log, Process, Result, skip};
@@ -28,6 +29,31 @@ impl Frr {
             skip("there is no vrrpd of FRR");
         }
         there
+    }
+
+    /// How one of its daemons is started, with this configuration file and a directory for what they say to each other,
+    /// which must be open to FRR's user.
+    pub fn command(dir: &str, name: &str, conf: &str) -> Vec<String> {
+        let (api, pid) = (Self::api(dir), format!("{dir}/{name}.pid"));
+        let program = format!("{SBIN}/{name}");
+        let args = ["-f", conf, "-i", &pid, "-z", &api, "--vty_socket", dir, "-P", "0"];
+        std::iter::once(&*program).chain(args).map(str::to_owned).collect()
+    }
+
+    fn api(dir: &str) -> String {
+        format!("{dir}/zserv.api")
+    }
+
+    /// Whether zebra is there for the others.
+    pub fn zebra_listens(dir: &str) -> bool {
+        Path::new(&Self::api(dir)).exists()
+    }
+
+    /// The version that one of its daemons tells.
+    pub fn version() -> Option<String> {
+        let output = Command::new(format!("{SBIN}/vrrpd")).arg("--version").output().ok()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        text.lines().next()?.split(' ').next_back().map(str::to_owned)
     }
 
     /// Starts both with one version 3 router on `eth0`, which is two if it has addresses of both families. The interval is
@@ -74,15 +100,14 @@ impl Frr {
         let empty = format!("{dir}/zebra.conf");
         fs::write(&empty, "").map_err(Error::io("write zebra.conf"))?;
         let start = |name: &str, conf: &str| {
-            let (api, pid) = (format!("{dir}/zserv.api"), format!("{dir}/{name}.pid"));
-            let args = ["-f", conf, "-i", &pid, "-z", &api, "--vty_socket", &dir, "-P", "0"];
+            let command = Self::command(&dir, name, conf);
+            let command: Vec<_> = command.iter().map(String::as_str).collect();
             let log = ["--log", "stdout", "--log-level", "debug"];
-            host.spawn(name, &format!("{SBIN}/{name}"), &[&args[..], &log[..]].concat())
+            host.spawn(name, command[0], &[&command[1..], &log[..]].concat())
         };
         let zebra = start("zebra", &empty)?;
-        let api = Path::new(&dir).join("zserv.api");
         host.lab().wait_until(Duration::from_secs(10), "zebra listens", || {
-            Ok(api.exists().then_some(()))
+            Ok(Self::zebra_listens(&dir).then_some(()))
         })?;
         let vrrpd = start("vrrpd", &file)?;
         Ok(Self { zebra, vrrpd, dir, families })

@@ -1,15 +1,17 @@
 //! `cargo xtask bench`: many virtual routers on one host, `vrrp-user` and keepalived on the same work in the
-//! same run.
+//! same run, and FRR where it is about virtual MAC addresses.
 //!
 //! Nothing is asserted: figures depend on the machine, ratios less so. Each is printed beside its peer's and
 //! beside the project's target, and all of them are left as files. The network is two namespaces with direct
 //! veth pairs; the other side of each router is not a daemon but a thread that sends prebuilt frames and one
 //! that notes what arrives and when.
 
+mod frr;
 mod plot;
 mod report;
 mod scenarios;
 mod stage;
+mod virtual_mac;
 mod wire;
 mod xdp;
 
@@ -59,8 +61,8 @@ fn steps(args: &BenchArgs) -> Vec<Step> {
             continue;
         }
         let mut daemons = vec![Kind::VrrpUser];
-        if !args.no_peer && scenarios::has_peer(scenario) {
-            daemons.push(Kind::Keepalived);
+        if !args.no_peer {
+            daemons.extend(scenarios::peers(scenario));
         }
         for load in scenarios::loads(scenario, args) {
             steps.push(Step { scenario, load, daemons: daemons.clone() });

@@ -12,6 +12,7 @@ const TOP: f64 = 90.0;
 const BAR: f64 = 10.0;
 const OURS: &str = "#1667b7";
 const THEIRS: &str = "#e39a3b";
+const FRR: &str = "#7a9e3f";
 const TARGET: &str = "#b00020";
 
 /// A logarithmic axis over whole decades.
@@ -43,7 +44,8 @@ impl Axis {
 /// Paired bars, grouped by scenario. Plain counts are left out: there is no better or worse to see.
 pub fn svg(lines: &[Line], facts: &str) -> String {
     let lines: Vec<&Line> = lines.iter().filter(|line| !line.unit.is_empty()).collect();
-    let values = |line: &&Line| [line.ours, line.theirs].map(|s| s.map_or(0.0, |s| s.median));
+    let daemons = |line: &Line| [(line.ours, OURS), (line.theirs, THEIRS), (line.frr, FRR)];
+    let values = |line: &&Line| daemons(line).map(|(s, _)| s.map_or(0.0, |s| s.median));
     let axis = Axis::over(lines.iter().flat_map(values));
     let mut body = String::new();
     let (mut y, mut scenario) = (TOP, "");
@@ -53,15 +55,20 @@ pub fn svg(lines: &[Line], facts: &str) -> String {
             y += 24.0;
             text(&mut body, 16.0, y - 6.0, "start", "font-weight='bold' font-size='15'", scenario);
         }
-        let rows = if line.theirs.is_some() { 2.0 } else { 1.0 };
+        // What ours did not even do leaves its place empty.
+        let rows = match (line.theirs, line.frr) {
+            (_, Some(_)) => 3.0,
+            (Some(_), None) => 2.0,
+            (None, None) => 1.0,
+        };
         let label = format!("{}: {}, {}", line.load, line.what, line.unit);
         text(&mut body, LEFT - 10.0, y + BAR * rows / 2.0 + 4.0, "end", "", &label);
         let mark = line.target.map(|target| axis.x(target));
-        if let Some(ours) = line.ours {
-            bar(&mut body, &axis, y, ours.median, OURS, mark);
-        }
-        if let Some(theirs) = line.theirs {
-            bar(&mut body, &axis, y + BAR, theirs.median, THEIRS, None);
+        let places = daemons(line).into_iter().zip([(0.0, mark), (1.0, None), (2.0, None)]);
+        for ((figure, colour), (row, mark)) in places {
+            if let Some(figure) = figure {
+                bar(&mut body, &axis, y + BAR * row, figure.median, colour, mark);
+            }
         }
         if let Some(x) = mark {
             // Writing to a string does not fail, here and below.
@@ -99,8 +106,10 @@ fn page(axis: &Axis, bottom: f64, facts: &str, body: &str) -> String {
     for (y, facts) in [(42.0, first), (56.0, second)] {
         text(&mut page, 16.0, y, "start", "font-size='11' fill='#555'", facts);
     }
-    let legend = [(OURS, "vrrp-user"), (THEIRS, "keepalived"), (TARGET, "target: at most")];
-    for ((colour, name), x) in legend.into_iter().zip([LEFT, LEFT + 110.0, LEFT + 220.0]) {
+    let legend =
+        [(OURS, "vrrp-user"), (THEIRS, "keepalived"), (FRR, "FRR"), (TARGET, "target: at most")];
+    let places = [LEFT, LEFT + 110.0, LEFT + 220.0, LEFT + 290.0];
+    for ((colour, name), x) in legend.into_iter().zip(places) {
         let _ = writeln!(page, "<rect x='{x}' y='68' width='12' height='10' fill='{colour}'/>");
         text(&mut page, x + 17.0, 77.0, "start", "", name);
     }

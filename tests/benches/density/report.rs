@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde::Serialize;
-use vrrp_tests::{BenchArgs, Error, Result, Scenario};
+use vrrp_tests::{BenchArgs, Error, Frr, Result, Scenario};
 
 use crate::plot;
 use crate::scenarios::{Figure, Target};
@@ -24,6 +24,7 @@ pub struct Facts {
     /// `net.core.bpf_jit_enable`; 1 when BPF programs are compiled.
     bpf_jit_enable: String,
     keepalived: String,
+    frr: String,
     quick: bool,
     repeat: u64,
     /// The load average of one, five and fifteen minutes: what else the machine did.
@@ -49,6 +50,7 @@ impl Facts {
             memory_mib: kib.unwrap_or(0) / 1024,
             bpf_jit_enable: read("/proc/sys/net/core/bpf_jit_enable"),
             keepalived: first_line(&keepalived(), &["--version"]),
+            frr: Frr::version().unwrap_or_else(|| "not found".to_owned()),
             quick: args.quick,
             repeat: args.repeat,
             load_average_start: load_average(),
@@ -65,10 +67,10 @@ impl Facts {
 impl fmt::Display for Facts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { date, revision, kernel, cpu, cores, memory_mib, .. } = self;
-        let Self { bpf_jit_enable, keepalived, quick, repeat, .. } = self;
+        let Self { bpf_jit_enable, keepalived, frr, quick, repeat, .. } = self;
         let Self { load_average_start: start, load_average_end: end, .. } = self;
         write!(f, "{date}, {cores} cores {cpu}, {memory_mib} MiB, Linux {kernel}, ")?;
-        write!(f, "net.core.bpf_jit_enable {bpf_jit_enable}, {keepalived}, ")?;
+        write!(f, "net.core.bpf_jit_enable {bpf_jit_enable}, {keepalived}, FRR {frr}, ")?;
         write!(f, "vrrp-user {revision}, load average {start}")?;
         if !end.is_empty() {
             write!(f, " at the start, {end} at the end")?;
@@ -132,6 +134,8 @@ pub struct Line {
     pub ours: Option<Spread>,
     /// Of keepalived, where there is such a thing.
     pub theirs: Option<Spread>,
+    /// Of FRR, where it is measured.
+    pub frr: Option<Spread>,
     /// `theirs` by `ours`.
     pub ratio: Option<f64>,
     /// What the project wants `ours` to be at most.
@@ -150,28 +154,36 @@ pub struct Header;
 
 impl fmt::Display for Header {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<72} {:>10} {:>10} {:<5} {:>8}", "", "vrrp-user", "keepalived", "", "ratio")
+        write!(
+            f,
+            "{:<72} {:>10} {:>10} {:>10} {:<5} {:>8}",
+            "", "vrrp-user", "keepalived", "FRR", "", "ratio"
+        )
     }
 }
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = format!("{}, {}: {}", self.scenario, self.load, self.what);
-        let (ours, theirs, ratio) = self.columns();
+        let [ours, theirs, frr, ratio] = self.columns();
         let target = self.target.map_or_else(String::new, |target| {
             let met = if self.met == Some(true) { "ok" } else { "MISSED" };
             format!("{met} (at most {})", number(target))
         });
-        write!(f, "{what:<72} {ours:>10} {theirs:>10} {:<5} {ratio:>8}  {target}", self.unit)
+        let daemons = format!("{ours:>10} {theirs:>10} {frr:>10}");
+        write!(f, "{what:<72} {daemons} {:<5} {ratio:>8}  {target}", self.unit)
     }
 }
 
 impl Line {
-    fn columns(&self) -> (String, String, String) {
+    /// The daemons' figures, and keepalived's by ours.
+    fn columns(&self) -> [String; 4] {
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-        let theirs = or_dash(self.theirs.map(|theirs| number(theirs.median)));
         let ratio = or_dash(self.ratio.map(|ratio| format!("{ratio:.1}x")));
-        (or_dash(self.ours.map(|ours| number(ours.median))), theirs, ratio)
+        let daemons = [self.ours, self.theirs, self.frr];
+        let [ours, theirs, frr] =
+            daemons.map(|figure| or_dash(figure.map(|figure| number(figure.median))));
+        [ours, theirs, frr, ratio]
     }
 }
 
@@ -186,16 +198,21 @@ pub fn number(value: f64) -> String {
     }
 }
 
-/// The measurements of both daemons side by side. One of them may lack figures: a daemon that sends nothing
-/// has no intervals. The longest list has them all.
+/// The measurements of the daemons side by side. Any of them may lack figures: a daemon that sends nothing
+/// has no intervals, and only FRR wants devices to be made beforehand. What none but the shorter lists have comes behind.
 pub fn compare(scenario: Scenario, load: Load, all: &[(Kind, Vec<Figure>)]) -> Vec<Line> {
     let spread = |kind: Kind, what: &str| {
         let figures = all.iter().filter(|(k, _)| *k == kind).flat_map(|(_, figures)| figures);
         Spread::of(figures.filter(|f| f.what == what).map(|f| f.value).collect())
     };
-    let Some((_, longest)) = all.iter().max_by_key(|(_, figures)| figures.len()) else {
-        return Vec::new();
-    };
+    let mut lists: Vec<&Vec<Figure>> = all.iter().map(|(_, figures)| figures).collect();
+    lists.sort_by_key(|figures| std::cmp::Reverse(figures.len()));
+    let mut rows: Vec<&Figure> = Vec::new();
+    for figure in lists.into_iter().flatten() {
+        if !rows.iter().any(|row| row.what == figure.what) {
+            rows.push(figure);
+        }
+    }
     let line = |figure: &Figure| {
         let ours = spread(Kind::VrrpUser, &figure.what);
         let theirs = spread(Kind::Keepalived, &figure.what);
@@ -212,6 +229,7 @@ pub fn compare(scenario: Scenario, load: Load, all: &[(Kind, Vec<Figure>)]) -> V
             unit: figure.unit,
             ours,
             theirs,
+            frr: spread(Kind::Frr, &figure.what),
             ratio: comparable
                 .filter(|_| !figure.unit.is_empty())
                 .map(|(ours, theirs)| theirs.median / ours.median),
@@ -219,7 +237,7 @@ pub fn compare(scenario: Scenario, load: Load, all: &[(Kind, Vec<Figure>)]) -> V
             met: target.map(|target| ours.is_some_and(|ours| ours.median <= target)),
         }
     };
-    longest.iter().map(line).collect()
+    rows.into_iter().map(line).collect()
 }
 
 /// The whole result.
@@ -262,13 +280,13 @@ impl Report {
 
     fn markdown(&self) -> String {
         let mut text = format!(
-            "{}.\n\n| | routers | | vrrp-user | keepalived | | ratio | target |\n\
-             |---|---|---|---|---|---|---|---|\n",
+            "{}.\n\n| | routers | | vrrp-user | keepalived | FRR | | ratio | target |\n\
+             |---|---|---|---|---|---|---|---|---|\n",
             self.facts
         );
         let mut last = "";
         for line in &self.lines {
-            let (ours, theirs, ratio) = line.columns();
+            let [ours, theirs, frr, ratio] = line.columns();
             let target = match (line.target, line.met) {
                 (Some(target), Some(true)) => number(target),
                 (Some(target), Some(false) | None) => format!("**{}, missed**", number(target)),
@@ -280,7 +298,7 @@ impl Report {
             // Writing to a string does not fail.
             let _ = writeln!(
                 text,
-                "| {scenario} | {load} | {what} | {ours} | {theirs} | {unit} | {ratio} | {target} |"
+                "| {scenario} | {load} | {what} | {ours} | {theirs} | {frr} | {unit} | {ratio} | {target} |"
             );
         }
         for error in &self.errors {

@@ -5,28 +5,30 @@ use std::time::{Duration, Instant};
 
 use vrrp_tests::{BenchArgs, Result, Scenario};
 
-use crate::stage::{BusyLoops, Daemon, Kind, Load, PER_LINK, Stage, machine_ms};
+use crate::stage::{BusyLoops, Daemon, Kind, Load, Stage};
 use crate::wire::{self, Flood, Pacing, Seen, percentile};
-use crate::{Plan, xdp};
+use crate::{Plan, virtual_mac, xdp};
 
 /// As many routers as there is room for.
-const BIG: Load = Load { routers: 4080, interval_ms: 1000 };
+const BIG: Load = Load::new(4080, 1000);
 /// Many routers with a short interval.
-const FAST: Load = Load { routers: 1020, interval_ms: 100 };
+const FAST: Load = Load::new(1020, 100);
 /// One full link.
-const LINK: Load = Load { routers: 255, interval_ms: 1000 };
+const LINK: Load = Load::new(255, 1000);
 /// Version 3 with 100 ms, so that many rounds take little time.
-const ONE: Load = Load { routers: 1, interval_ms: 100 };
+const ONE: Load = Load::new(1, 100);
 /// The same with version 2, which has no shorter interval.
-const ONE_SLOW: Load = Load { routers: 1, interval_ms: 1000 };
+const ONE_SLOW: Load = Load::new(1, 1000);
 /// One full link with version 3.
-const LINK_FAST: Load = Load { routers: 255, interval_ms: 100 };
+const LINK_FAST: Load = Load::new(255, 100);
 /// A few.
-const FEW: Load = Load { routers: 20, interval_ms: 1000 };
+const FEW: Load = Load::new(20, 1000);
 /// Four full links.
-const LINKS: Load = Load { routers: 1020, interval_ms: 1000 };
+const LINKS: Load = Load::new(1020, 1000);
+/// As many on each of four links as one full link has.
+const SPREAD: Load = Load { links: 4, ..LINK };
 /// The least with a link for each half.
-const HALVES: Load = Load { routers: 510, interval_ms: 1000 };
+const HALVES: Load = Load::new(510, 1000);
 /// How long a takeover of many is watched for what it does to others.
 const BULK: Duration = Duration::from_secs(3);
 
@@ -63,7 +65,7 @@ pub struct Figure {
 }
 
 /// The figures of one measurement.
-struct Figures {
+pub struct Figures {
     load: Load,
     list: Vec<Figure>,
 }
@@ -73,7 +75,8 @@ impl Figures {
         Self { load, list: Vec::new() }
     }
 
-    fn add(&mut self, what: impl Into<String>, unit: &'static str, value: f64, target: Target) {
+    /// Adds one.
+    pub fn add(&mut self, what: impl Into<String>, unit: &'static str, value: f64, target: Target) {
         self.list.push(Figure { what: what.into(), unit, value, target });
     }
 
@@ -99,8 +102,8 @@ impl Figures {
     }
 }
 
-/// Whether keepalived can do the same.
-pub fn has_peer(scenario: Scenario) -> bool {
+/// Who else can do the same.
+pub fn peers(scenario: Scenario) -> &'static [Kind] {
     match scenario {
         Scenario::Backup
         | Scenario::Takeover
@@ -113,9 +116,9 @@ pub fn has_peer(scenario: Scenario) -> bool {
         | Scenario::Memory
         | Scenario::Reload
         | Scenario::Restart
-        | Scenario::Busy
-        | Scenario::VirtualMac => true,
-        Scenario::Upgrade | Scenario::Xdp | Scenario::Pure => false,
+        | Scenario::Busy => &[Kind::Keepalived],
+        Scenario::VirtualMac | Scenario::Failover => &[Kind::Keepalived, Kind::Frr],
+        Scenario::Upgrade | Scenario::Xdp | Scenario::Pure => &[],
     }
 }
 
@@ -132,15 +135,17 @@ pub fn loads(scenario: Scenario, args: &BenchArgs) -> Vec<Load> {
         Scenario::Restart => (&[ONE, LINK_FAST, FAST, ONE_SLOW, LINK, LINKS, BIG], &[LINK]),
         Scenario::Upgrade => (&[FAST], &[LINK]),
         Scenario::Busy => (&[LINK], &[LINK]),
-        Scenario::VirtualMac => (&[LINK, LINKS], &[LINK]),
+        Scenario::VirtualMac | Scenario::Failover => (&[LINK, SPREAD, LINKS], &[LINK]),
         Scenario::Xdp => (&[BIG], &[LINK]),
         Scenario::Pure => (&[], &[]),
     };
     let own = if args.quick { quick } else { own };
+    let spread = |load: Load| args.links.map_or(load, |links| load.over(usize::from(links)));
+    let own: Vec<Load> = own.iter().copied().map(spread).collect();
     // One router is what `lateness` is about, and more would leave floods no VRID that is unknown.
     let fixed = matches!(scenario, Scenario::Lateness | Scenario::Flood | Scenario::Capture);
     if (args.routers.is_empty() || fixed) && args.interval.is_empty() {
-        return own.to_vec();
+        return distinct(own);
     }
     let mut routers: Vec<usize> = args.routers.iter().map(|n| usize::from(*n)).collect();
     if routers.is_empty() || fixed {
@@ -154,15 +159,19 @@ pub fn loads(scenario: Scenario, args: &BenchArgs) -> Vec<Load> {
         // Only the maps matter there.
         intervals.truncate(1);
     }
+    let crossed = routers.iter().flat_map(|&routers| {
+        intervals.iter().map(move |&interval_ms| Load::new(routers, interval_ms))
+    });
+    // Each half of `bulk` has links of its own.
+    let possible = |load: &Load| scenario != Scenario::Bulk || load.links > 1;
+    distinct(crossed.map(spread).filter(possible).collect())
+}
+
+fn distinct(all: Vec<Load>) -> Vec<Load> {
     let mut loads: Vec<Load> = Vec::new();
-    for &routers in &routers {
-        for &interval_ms in &intervals {
-            let load = Load { routers, interval_ms };
-            // Each half of `bulk` has links of its own.
-            let possible = scenario != Scenario::Bulk || load.links() > 1;
-            if possible && !loads.contains(&load) {
-                loads.push(load);
-            }
+    for load in all {
+        if !loads.contains(&load) {
+            loads.push(load);
         }
     }
     loads
@@ -185,7 +194,8 @@ pub fn measure(scenario: Scenario, plan: &Plan, load: Load, kind: Kind) -> Resul
         Scenario::Restart => restart(load, kind, &mut figures),
         Scenario::Upgrade => upgrade(load, &mut figures),
         Scenario::Busy => busy(plan, load, kind, &mut figures),
-        Scenario::VirtualMac => virtual_mac(plan, load, kind, &mut figures),
+        Scenario::VirtualMac => virtual_mac::daemons(plan, load, kind, &mut figures),
+        Scenario::Failover => virtual_mac::failover(load, kind, &mut figures),
         Scenario::Xdp => {
             for (what, unit, value, target) in xdp::costs(plan, load)? {
                 let target = target.map_or(Target::None, Target::AtMost);
@@ -200,7 +210,7 @@ pub fn measure(scenario: Scenario, plan: &Plan, load: Load, kind: Kind) -> Resul
 }
 
 /// What a daemon takes to start as backup; keepalived takes a while with thousands.
-fn begun(load: Load) -> Duration {
+pub fn begun(load: Load) -> Duration {
     Duration::from_secs(if load.routers > 1000 { 12 } else { 5 })
 }
 
@@ -214,7 +224,7 @@ fn settled(load: Load) -> Duration {
 fn backup(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
     let stage = Stage::new(load)?;
     let _generator = stage.advertise(0..load.routers, Pacing::Even);
-    let daemon = Daemon::start(&stage, kind, load, 100)?;
+    let daemon = Daemon::start(&stage.place, kind, load, 100)?;
     vrrp_tests::pause(begun(load))?;
     let usage = daemon.usage(plan.duration)?;
     let cpu = figures.at(&[(BIG, 1.0), (FAST, 2.0)]);
@@ -227,7 +237,7 @@ fn backup(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result<
 fn takeover(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
     let stage = Stage::new(load)?;
     let generator = stage.advertise(0..load.routers, Pacing::AtOnce);
-    let daemon = Daemon::start(&stage, kind, load, 100)?;
+    let daemon = Daemon::start(&stage.place, kind, load, 100)?;
     vrrp_tests::pause(begun(load))?;
     let receiver = stage.receive()?;
     let last_sent = generator.stop()?;
@@ -241,7 +251,7 @@ fn takeover(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
 }
 
 /// How late routers took over whose master was heard last then.
-fn took_over(seen: &Seen, last_sent: &[u64], load: Load, garp: Target, figures: &mut Figures) {
+pub fn took_over(seen: &Seen, last_sent: &[u64], load: Load, garp: Target, figures: &mut Figures) {
     let down = load.master_down(100);
     let (mut late, mut garps) = (Vec::new(), Vec::new());
     for (router, sent) in last_sent.iter().enumerate() {
@@ -260,7 +270,7 @@ fn took_over(seen: &Seen, last_sent: &[u64], load: Load, garp: Target, figures: 
 /// Advertising for all routers.
 fn master(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
     let stage = Stage::new(load)?;
-    let daemon = Daemon::start(&stage, kind, load, 200)?;
+    let daemon = Daemon::start(&stage.place, kind, load, 200)?;
     vrrp_tests::pause(settled(load))?;
     // While nobody listens: who listens on the other side is served in the sender's context.
     let usage = daemon.usage(plan.duration)?;
@@ -288,7 +298,7 @@ fn lateness(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Resul
     let (interval, down) = (Duration::from_millis(load.interval_ms), load.master_down(100));
     let stage = Stage::new(load)?;
     let generator = stage.advertise(0..load.routers, Pacing::Even);
-    let _daemon = Daemon::start(&stage, kind, load, 100)?;
+    let _daemon = Daemon::start(&stage.place, kind, load, 100)?;
     vrrp_tests::pause(Duration::from_secs(2))?;
     drop(generator);
     let mut late = Vec::new();
@@ -316,10 +326,10 @@ fn lateness(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Resul
 /// Half of the routers are master; the other half takes over at one instant. How late does that make the
 /// advertisements of the former?
 fn bulk(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
-    let half = load.links() / 2 * PER_LINK;
+    let half = load.links / 2 * load.per_link();
     let stage = Stage::new(load)?;
     let generator = stage.advertise(half..load.routers, Pacing::AtOnce);
-    let _daemon = Daemon::start(&stage, kind, load, 100)?;
+    let _daemon = Daemon::start(&stage.place, kind, load, 100)?;
     vrrp_tests::pause(settled(load))?;
     let receiver = stage.receive()?;
     // So that the interval in which it happens has a beginning.
@@ -345,13 +355,13 @@ fn bulk(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
 /// does that make their advertisements?
 fn reload(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
     let stage = Stage::new(load)?;
-    let mut daemon = Daemon::start(&stage, kind, load, 200)?;
+    let mut daemon = Daemon::start(&stage.place, kind, load, 200)?;
     vrrp_tests::pause(settled(load))?;
     for (what, every) in [("unchanged", None), ("10 % changed", Some(10))] {
         let receiver = stage.receive()?;
         // So that the interval in which it happens has a beginning.
         vrrp_tests::pause(Duration::from_millis(2 * load.interval_ms))?;
-        daemon.rewrite(&stage, load.changed_configuration(200, every))?;
+        daemon.rewrite(&stage.place, load.changed_configuration(200, every))?;
         let from = wire::now();
         daemon.reload()?;
         vrrp_tests::pause(RELOAD)?;
@@ -382,14 +392,14 @@ fn reload(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
 /// what it would hear.
 fn restart(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
     let stage = Stage::new(load)?;
-    let mut daemon = Daemon::start(&stage, kind, load, 200)?;
+    let mut daemon = Daemon::start(&stage.place, kind, load, 200)?;
     vrrp_tests::pause(settled(load))?;
     let receiver = stage.receive()?;
     // So that the interval in which it happens has a beginning.
     vrrp_tests::pause(Duration::from_millis(2 * load.interval_ms))?;
     daemon.kill()?;
     vrrp_tests::pause(RESTART)?;
-    let _daemon = Daemon::start(&stage, kind, load, 200)?;
+    let _daemon = Daemon::start(&stage.place, kind, load, 200)?;
     vrrp_tests::pause(begun(load) + load.master_down(200) + Duration::from_secs(1))?;
     gaps(&receiver.stop()?, load, figures);
     Ok(())
@@ -398,7 +408,7 @@ fn restart(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
 /// Another program takes the place of the masters' own, which is the same one.
 fn upgrade(load: Load, figures: &mut Figures) -> Result<()> {
     let stage = Stage::new(load)?;
-    let _daemon = Daemon::start(&stage, Kind::VrrpUser, load, 200)?;
+    let _daemon = Daemon::start(&stage.place, Kind::VrrpUser, load, 200)?;
     vrrp_tests::pause(settled(load))?;
     let receiver = stage.receive()?;
     vrrp_tests::pause(Duration::from_millis(2 * load.interval_ms))?;
@@ -444,7 +454,7 @@ fn flooded(
 ) -> Result<Flooded> {
     let stage = Stage::new(load)?;
     let _generator = stage.advertise(0..load.routers, Pacing::Even);
-    let daemon = Daemon::start_with(&stage, kind, load, 100, options)?;
+    let daemon = Daemon::start_with(&stage.place, kind, load, 100, options)?;
     vrrp_tests::pause(begun(load))?;
     let flood = stage.flood(what)?;
     let cpu_ms = daemon.usage(duration)?.cpu_ms;
@@ -463,7 +473,7 @@ fn flood(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result<(
         figures.add(what, "", took_over, Target::AtMost(0.0));
     }
     let stage = Stage::new(load)?;
-    let _daemon = Daemon::start(&stage, kind, load, 200)?;
+    let _daemon = Daemon::start(&stage.place, kind, load, 200)?;
     vrrp_tests::pause(load.master_down(200) + Duration::from_secs(3))?;
     let flood = stage.flood(Flood::BadChecksum)?;
     let receiver = stage.receive()?;
@@ -482,8 +492,8 @@ fn capture(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result
         let mut theirs = None;
         for way in WAYS {
             let measured = match (kind, theirs) {
-                (Kind::Keepalived, Some(measured)) => measured,
-                (Kind::Keepalived, None) => flooded(what, duration, load, kind, &[])?,
+                (Kind::Keepalived | Kind::Frr, Some(measured)) => measured,
+                (Kind::Keepalived | Kind::Frr, None) => flooded(what, duration, load, kind, &[])?,
                 (Kind::VrrpUser, _) => flooded(what, duration, load, kind, &["--capture", way])?,
             };
             theirs = Some(measured);
@@ -510,7 +520,7 @@ fn start(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
     let receiver = stage.receive()?;
     let began = wire::now();
     // The owner of the address advertises as soon as it can.
-    let mut daemon = Daemon::start(&stage, kind, load, 255)?;
+    let mut daemon = Daemon::start(&stage.place, kind, load, 255)?;
     vrrp_tests::pause(begun(load) + Duration::from_secs(2))?;
     let stopping = Instant::now();
     daemon.stop()?;
@@ -534,14 +544,14 @@ fn start(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
 /// Memory, with every router master.
 fn memory(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
     let stage = Stage::new(load)?;
-    let daemon = Daemon::start(&stage, kind, load, 255)?;
+    let daemon = Daemon::start(&stage.place, kind, load, 255)?;
     // The second group of gratuitous ARP comes after 5 s.
     vrrp_tests::pause(begun(load) + Duration::from_secs(2))?;
     let pss = figures.at(&[(LINK, 6.0), (BIG, 9.0)]);
     figures.add("PSS", "MiB", daemon.pss_mib()?, pss);
     match kind {
         Kind::VrrpUser => figures.add("BPF maps", "MiB", daemon.map_mib()?, Target::None),
-        Kind::Keepalived => {}
+        Kind::Keepalived | Kind::Frr => {}
     }
     Ok(())
 }
@@ -549,7 +559,7 @@ fn memory(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
 /// Two busy loops per core beside it.
 fn busy(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
     let stage = Stage::new(load)?;
-    let _daemon = Daemon::start(&stage, kind, load, 200)?;
+    let _daemon = Daemon::start(&stage.place, kind, load, 200)?;
     vrrp_tests::pause(settled(load))?;
     let loops = BusyLoops::start()?;
     let receiver = stage.receive()?;
@@ -560,65 +570,6 @@ fn busy(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result<()
     Ok(())
 }
 
-/// Routers with virtual MAC addresses: owners of their addresses from exec on, and then backups that take over. How busy the
-/// machine is has what the kernel does for them in it, and the neighbour.
-fn virtual_mac(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
-    let stage = Stage::with_virtual_macs(load)?;
-    let before = stage.devices()?;
-    let receiver = stage.receive()?;
-    let began = wire::now();
-    let mut daemon = Daemon::start(&stage, kind, load, 255)?;
-    // The second group of gratuitous ARP comes after 5 s.
-    vrrp_tests::pause(begun(load) + Duration::from_secs(6))?;
-    let seen = receiver.stop()?;
-    let mut firsts: Vec<u64> = (0..load.routers)
-        .filter_map(|router| seen.first_advert(router))
-        .map(|at| at.saturating_sub(began))
-        .collect();
-    let last = ms(percentile(&mut firsts, 100.0)) / 1000.0;
-    figures.add("exec to the last router's first advert", "s", last, Target::None);
-    let silent = count(load.routers - firsts.len());
-    figures.add("routers without an advert", "", silent, Target::AtMost(0.0));
-    figures.add("devices made", "", count(stage.devices()? - before), Target::AtMost(0.0));
-    used(plan, &daemon, "as master", figures)?;
-    figures.add("PSS", "MiB", daemon.pss_mib()?, Target::None);
-    let stopping = Instant::now();
-    daemon.stop()?;
-    figures.add("stop", "s", stopping.elapsed().as_secs_f64(), Target::None);
-    drop(stage);
-
-    let stage = Stage::with_virtual_macs(load)?;
-    let generator = stage.advertise(0..load.routers, Pacing::Even);
-    let daemon = Daemon::start(&stage, kind, load, 100)?;
-    vrrp_tests::pause(begun(load))?;
-    used(plan, &daemon, "as backup", figures)?;
-    figures.add(
-        "routers that took over before",
-        "",
-        count(stage.addresses()?),
-        Target::AtMost(0.0),
-    );
-    drop(generator);
-    let generator = stage.advertise(0..load.routers, Pacing::AtOnce);
-    vrrp_tests::pause(Duration::from_millis(5 * load.interval_ms / 2))?;
-    let receiver = stage.receive()?;
-    let last_sent = generator.stop()?;
-    vrrp_tests::pause(load.master_down(100) + Duration::from_secs(4))?;
-    took_over(&receiver.stop()?, &last_sent, load, Target::AtMost(100.0), figures);
-    Ok(())
-}
-
-/// What a daemon and the machine use in a state.
-#[allow(clippy::cast_precision_loss)]
-fn used(plan: &Plan, daemon: &Daemon, state: &str, figures: &mut Figures) -> Result<()> {
-    let (begin, before) = (Instant::now(), machine_ms()?);
-    let usage = daemon.usage(plan.duration)?;
-    let machine = (machine_ms()? - before) as f64 / begin.elapsed().as_secs_f64();
-    figures.add(format!("CPU {state}"), "ms/s", usage.cpu_ms, Target::None);
-    figures.add(format!("CPU of the whole machine {state}"), "ms/s", machine, Target::None);
-    Ok(())
-}
-
 /// How much each interval between a router's advertisements differs from the configured one, ns.
 fn jitter(seen: &Seen, load: Load) -> Vec<u64> {
     let interval = load.interval_ms * 1_000_000;
@@ -626,16 +577,19 @@ fn jitter(seen: &Seen, load: Load) -> Vec<u64> {
     all.map(|(_, gap)| gap.abs_diff(interval)).collect()
 }
 
-fn nanos(duration: Duration) -> u64 {
+/// As nanoseconds.
+pub fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// As milliseconds.
 #[allow(clippy::cast_precision_loss)]
-fn ms(nanos: u64) -> f64 {
+pub fn ms(nanos: u64) -> f64 {
     nanos as f64 / 1e6
 }
 
+/// As a figure.
 #[allow(clippy::cast_precision_loss)]
-fn count(of: usize) -> f64 {
+pub fn count(of: usize) -> f64 {
     of as f64
 }

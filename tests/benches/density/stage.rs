@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 use std::fs;
 use std::net::Ipv4Addr;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -16,6 +17,7 @@ use vrrp_user::engine::election::{DOWN_ADVERTS, master_down_interval};
 use vrrp_user::engine::time::Centisecs;
 use vrrp_user::engine::types::{AdvertInterval, Priority};
 
+use crate::frr;
 use crate::wire::{self, Flood, Pacing, Seen, Worker};
 
 /// Routers on each link: there are no more VRIDs.
@@ -26,12 +28,6 @@ pub fn link_name(link: usize) -> String {
     format!("v{link}")
 }
 
-/// The address of a router; its third byte is the VRID.
-pub fn vip(router: usize) -> Ipv4Addr {
-    let byte = |n: usize| u8::try_from(n).unwrap_or(u8::MAX);
-    Ipv4Addr::new(10, byte(100 + router / PER_LINK), byte(router % PER_LINK + 1), 1)
-}
-
 /// So many routers at such an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Load {
@@ -39,18 +35,50 @@ pub struct Load {
     pub routers: usize,
     /// Advertisement interval, milliseconds: whole seconds are version 2, all else version 3.
     pub interval_ms: u64,
+    /// Links over which they are spread.
+    pub links: usize,
 }
 
 impl fmt::Display for Load {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at {} ms", self.routers, self.interval_ms)
+        write!(f, "{} at {} ms", self.routers, self.interval_ms)?;
+        if self.links > self.routers.div_ceil(PER_LINK) {
+            write!(f, " on {} links", self.links)?;
+        }
+        Ok(())
     }
 }
 
 impl Load {
-    /// Links that they need.
-    pub fn links(self) -> usize {
-        self.routers.div_ceil(PER_LINK)
+    /// On as few links as have the VRIDs for it.
+    pub const fn new(routers: usize, interval_ms: u64) -> Self {
+        Self { routers, interval_ms, links: routers.div_ceil(PER_LINK) }
+    }
+
+    /// Spread over so many links instead, if that is possible.
+    pub fn over(self, links: usize) -> Self {
+        Self { links: links.min(self.routers).max(self.links), ..self }
+    }
+
+    /// Routers on each link, but for the last one.
+    pub fn per_link(self) -> usize {
+        self.routers.div_ceil(self.links)
+    }
+
+    /// The link of a router.
+    pub fn link(self, router: usize) -> usize {
+        router / self.per_link()
+    }
+
+    /// The number of a router on its link.
+    pub fn vrid(self, router: usize) -> u8 {
+        u8::try_from(router % self.per_link() + 1).unwrap_or(u8::MAX)
+    }
+
+    /// The address of a router; its third byte is the VRID.
+    pub fn vip(self, router: usize) -> Ipv4Addr {
+        let link = u8::try_from(100 + self.link(router)).unwrap_or(u8::MAX);
+        Ipv4Addr::new(10, link, self.vrid(router), 1)
     }
 
     /// The interval as it stands on the wire.
@@ -94,63 +122,115 @@ impl Load {
                 "vrrp_instance R{router} {{\n state {state}\n version {version}\n interface {}\n {more}\
                  virtual_router_id {}\n priority {priority}\n advert_int {interval}\n \
                  virtual_ipaddress {{\n {}/32\n }}\n}}",
-                link_name(router / PER_LINK),
-                router % PER_LINK + 1,
-                vip(router),
+                link_name(self.link(router)),
+                self.vrid(router),
+                self.vip(router),
             );
         }
         text
     }
 }
 
+/// Where a daemon runs, and where it has its files.
+pub struct Place {
+    /// Its network namespace.
+    pub host: Arc<Namespace>,
+    /// Its directory.
+    pub dir: PathBuf,
+    /// Whether the routers have virtual MAC addresses.
+    virtual_mac: bool,
+    bpffs: PathBuf,
+    /// Name of our own daemon.
+    instance: String,
+}
+
+impl Place {
+    /// A host of a lab with an empty namespace.
+    pub fn new(lab: &Lab, name: &str, virtual_mac: bool) -> Result<Self> {
+        let host = Arc::new(Namespace::create(&format!("{}-{name}", lab.name()))?);
+        let dir = lab.dir().join(name);
+        fs::create_dir_all(&dir).map_err(Error::io("make a directory"))?;
+        // keepalived joins all groups on one socket.
+        host.enter(|| fs::write("/proc/sys/net/ipv4/igmp_max_memberships", "100"))?
+            .map_err(Error::io("set igmp_max_memberships"))?;
+        let instance = format!("{}-{name}-bench", lab.name());
+        Ok(Self { host, dir, virtual_mac, bpffs: lab.bpffs(), instance })
+    }
+
+    /// A file in its directory.
+    pub fn path(&self, name: &str) -> String {
+        self.dir.join(name).display().to_string()
+    }
+
+    /// Network devices.
+    pub fn devices(&self) -> Result<usize> {
+        Ok(self.host.ip(&["-o", "link"])?.lines().count())
+    }
+
+    /// Carries out many commands of `ip` in one process.
+    pub fn ip_batch(&self, commands: &str) -> Result<()> {
+        fs::write(self.path("ip"), commands).map_err(Error::io("write commands of ip"))?;
+        self.host.ip(&["-batch", &self.path("ip")]).map(drop)
+    }
+
+    /// Removes the links and all devices above them. Those of a namespace that is removed go later, beside what is measured next.
+    pub fn clear(&self, load: Load) {
+        for link in 0..load.links {
+            // Without it they go with the namespace.
+            let _ = self.host.ip(&["link", "delete", &link_name(link)]);
+        }
+    }
+}
+
 /// Two namespaces, joined by as many links as the load needs.
 pub struct Stage {
     load: Load,
-    /// Whether the routers have virtual MAC addresses.
-    virtual_mac: bool,
-    /// Dropped last: it takes the namespaces and everything in them away.
-    host: Arc<Namespace>,
+    /// The host under test.
+    pub place: Place,
     other: Arc<Namespace>,
-    lab: Lab,
+    /// Dropped last: it takes the namespaces and everything in them away.
+    _lab: Lab,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.place.clear(self.load);
+    }
 }
 
 impl Stage {
     /// Makes it.
     pub fn new(load: Load) -> Result<Self> {
+        Self::with(load, false)
+    }
+
+    /// The same for routers with virtual MAC addresses.
+    pub fn with_virtual_macs(load: Load) -> Result<Self> {
+        Self::with(load, true)
+    }
+
+    fn with(load: Load, virtual_mac: bool) -> Result<Self> {
         let lab = Lab::new()?;
-        let namespace = |name: &str| Namespace::create(&format!("{}-{name}", lab.name()));
-        let (host, other) = (Arc::new(namespace("host")?), Arc::new(namespace("other")?));
-        for link in 0..load.links() {
+        let place = Place::new(&lab, "host", virtual_mac)?;
+        let other = Arc::new(Namespace::create(&format!("{}-other", lab.name()))?);
+        for link in 0..load.links {
             let name = link_name(link);
             let there = ["type", "veth", "peer", "name", &name, "netns", other.name()];
-            host.ip(&[&["link", "add", &name][..], &there[..]].concat())?;
-            for (namespace, last) in [(&host, 1), (&other, 2)] {
+            place.host.ip(&[&["link", "add", &name][..], &there[..]].concat())?;
+            for (namespace, last) in [(&place.host, 1), (&other, 2)] {
                 let address = format!("10.{}.0.{last}/24", link + 1);
                 namespace.ip(&["address", "add", &address, "dev", &name])?;
                 namespace.ip(&["link", "set", &name, "up"])?;
             }
         }
-        // keepalived joins all groups on one socket.
-        host.enter(|| fs::write("/proc/sys/net/ipv4/igmp_max_memberships", "100"))?
-            .map_err(Error::io("set igmp_max_memberships"))?;
-        Ok(Self { load, virtual_mac: false, host, other, lab })
-    }
-
-    /// The same for routers with virtual MAC addresses.
-    pub fn with_virtual_macs(load: Load) -> Result<Self> {
-        Ok(Self { virtual_mac: true, ..Self::new(load)? })
-    }
-
-    /// Name of our own daemon.
-    fn instance(&self) -> String {
-        format!("{}-bench", self.lab.name())
+        Ok(Self { load, place, other, _lab: lab })
     }
 
     /// Puts the program that runs into its own place.
     pub fn upgrade(&self) -> Result<()> {
         let program = VrrpUser::binary()?.display().to_string();
-        let args = ["upgrade", "--instance", &self.instance(), "--binary", &program];
-        self.host.run(&program, &args).map(drop)
+        let args = ["upgrade", "--instance", &self.place.instance, "--binary", &program];
+        self.place.host.run(&program, &args).map(drop)
     }
 
     /// A master of these routers on the other side, of priority 200.
@@ -174,17 +254,12 @@ impl Stage {
 
     /// What sending all the advertisements costs by itself, milliseconds of CPU per second.
     pub fn bare_cpu(&self, duration: Duration) -> Result<f64> {
-        wire::bare_cpu(&self.host, self.load, duration)
-    }
-
-    /// Network devices on the host under test.
-    pub fn devices(&self) -> Result<usize> {
-        Ok(self.host.ip(&["-o", "link"])?.lines().count())
+        wire::bare_cpu(&self.place.host, self.load, duration)
     }
 
     /// Routers whose address is on the host under test.
     pub fn addresses(&self) -> Result<usize> {
-        let listed = self.host.ip(&["-4", "-o", "address"])?;
+        let listed = self.place.host.ip(&["-4", "-o", "address"])?;
         Ok(listed.lines().filter(|line| line.contains(" 10.1") && line.contains("/32")).count())
     }
 }
@@ -196,6 +271,8 @@ pub enum Kind {
     VrrpUser,
     /// The one in PATH, or `KEEPALIVED`.
     Keepalived,
+    /// The zebra and vrrpd of the system.
+    Frr,
 }
 
 impl fmt::Display for Kind {
@@ -203,6 +280,7 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::VrrpUser => "vrrp-user",
             Self::Keepalived => "keepalived",
+            Self::Frr => "FRR",
         })
     }
 }
@@ -233,39 +311,40 @@ pub fn machine_ms() -> Result<u64> {
 /// A daemon under test.
 pub struct Daemon {
     process: Process,
+    /// What it runs beside.
+    helper: Option<Process>,
 }
 
 impl Daemon {
-    /// Starts one on the host under test.
-    pub fn start(stage: &Stage, kind: Kind, load: Load, priority: u8) -> Result<Self> {
-        Self::start_with(stage, kind, load, priority, &[])
+    /// Starts one.
+    pub fn start(place: &Place, kind: Kind, load: Load, priority: u8) -> Result<Self> {
+        Self::start_with(place, kind, load, priority, &[])
     }
 
     /// The same with more options.
     pub fn start_with(
-        stage: &Stage,
+        place: &Place,
         kind: Kind,
         load: Load,
         priority: u8,
         options: &[&str],
     ) -> Result<Self> {
-        let path = |name: &str| stage.lab.dir().join(name).display().to_string();
-        fs::write(path("bench.conf"), load.text(priority, None, stage.virtual_mac))
+        let (conf, bpffs) = (place.path("bench.conf"), place.bpffs.display().to_string());
+        fs::write(&conf, load.text(priority, None, place.virtual_mac))
             .map_err(Error::io("write a configuration"))?;
-        let (conf, bpffs) = (path("bench.conf"), stage.lab.bpffs().display().to_string());
         let mut command = match kind {
             Kind::VrrpUser => {
-                let mut command = stage.host.command(&VrrpUser::binary()?.display().to_string());
-                let instance = stage.instance();
-                command
-                    .args(["run", "--config", &conf, "--instance", &instance, "--bpffs", &bpffs]);
+                let mut command = place.host.command(&VrrpUser::binary()?.display().to_string());
+                let instance = &place.instance;
+                command.args(["run", "--config", &conf, "--instance", instance, "--bpffs", &bpffs]);
                 // Neither daemon logs what it does.
                 command.env("RUST_LOG", "warn");
                 command
             }
             Kind::Keepalived => {
-                let mut command = stage.host.command(&keepalived());
-                let (main, vrrp, check) = (path("main.pid"), path("vrrp.pid"), path("check.pid"));
+                let mut command = place.host.command(&keepalived());
+                let [main, vrrp, check] =
+                    ["main.pid", "vrrp.pid", "check.pid"].map(|name| place.path(name));
                 for file in [&main, &vrrp, &check] {
                     let _ = fs::remove_file(file);
                 }
@@ -274,14 +353,19 @@ impl Daemon {
                     .args(["-n", "-G", "-P", "-f", &conf, "-p", &main, "-r", &vrrp, "-c", &check]);
                 command
             }
+            Kind::Frr => {
+                let zebra = frr::start_zebra(place)?;
+                let process = frr::start_vrrpd(place, load, priority)?;
+                return Ok(Self { process, helper: Some(zebra) });
+            }
         };
         command.args(options);
-        Ok(Self { process: Process::spawn("daemon", &mut command)? })
+        Ok(Self { process: Process::spawn("daemon", &mut command)?, helper: None })
     }
 
     /// Gives it another configuration, which it reads when it is told to.
-    pub fn rewrite(&self, stage: &Stage, configuration: String) -> Result<()> {
-        fs::write(stage.lab.dir().join("bench.conf"), configuration)
+    pub fn rewrite(&self, place: &Place, configuration: String) -> Result<()> {
+        fs::write(place.path("bench.conf"), configuration)
             .map_err(Error::io("write a configuration"))
     }
 
@@ -290,9 +374,10 @@ impl Daemon {
         self.process.signal(Signal::SIGHUP)
     }
 
-    /// The process and its children.
+    /// The processes and their children.
     fn pids(&self) -> Vec<i32> {
-        let mut pids = vec![self.process.pid().as_raw()];
+        let own = std::iter::once(&self.process).chain(&self.helper);
+        let mut pids: Vec<i32> = own.map(|process| process.pid().as_raw()).collect();
         let mut next = 0;
         while let Some(pid) = pids.get(next) {
             let path = format!("/proc/{pid}/task/{pid}/children");
@@ -370,12 +455,16 @@ impl Daemon {
 
     /// SIGKILL for all its processes.
     pub fn kill(&mut self) -> Result<()> {
-        self.process.kill_tree()
+        self.process.kill_tree()?;
+        self.helper.as_mut().map_or(Ok(()), Process::kill_tree)
     }
 
     /// Asks it to stop and waits for its end.
     pub fn stop(&mut self) -> Result<()> {
-        self.process.terminate(Duration::from_secs(60)).map(drop)
+        for process in std::iter::once(&mut self.process).chain(&mut self.helper) {
+            process.terminate(Duration::from_secs(60))?;
+        }
+        Ok(())
     }
 }
 

@@ -29,7 +29,7 @@ use vrrp_user::wire::ethernet::VRRP_MULTICAST;
 use vrrp_user::wire::frame::{AdvertFrame, AdvertParams};
 use vrrp_user::wire::vrrp::Auth;
 
-use crate::stage::{Load, PER_LINK, link_name, vip};
+use crate::stage::{Load, PER_LINK, link_name};
 
 /// Frames that the bare sender sends at one instant: as many as the daemon.
 const GROUP: usize = 128;
@@ -57,22 +57,21 @@ fn frames(load: Load, priority: u8, host: u8) -> Result<Vec<(u32, AdvertFrame)>>
     let mut frames = Vec::new();
     let mut ifindex = 0;
     for router in 0..load.routers {
-        let (link, position) = (router / PER_LINK, router % PER_LINK);
-        if position == 0 {
+        let (link, vrid) = (load.link(router), load.vrid(router));
+        if vrid == 1 {
             ifindex =
                 if_nametoindex(link_name(link).as_str()).map_err(Error::errno("find a link"))?;
         }
-        let vrid = u8::try_from(position + 1).ok().and_then(Vrid::new);
         let frame = AdvertFrame::new(&AdvertParams {
             source_mac: [2, 0, 0, 0, 0, host],
             dest_mac: VRRP_MULTICAST,
             source: Ipv4Addr::new(10, u8::try_from(link + 1).unwrap_or(255), 0, host).into(),
             destination: Ipv4Addr::new(224, 0, 0, 18).into(),
             ttl: vrrp_common::VRRP_TTL,
-            vrid: vrid.ok_or_else(|| unexpected("VRID 0"))?,
+            vrid: Vrid::new(vrid).ok_or_else(|| unexpected("VRID 0"))?,
             interval: load.interval(),
             priority: Priority(priority),
-            addresses: &[vip(router).into()],
+            addresses: &[load.vip(router).into()],
             auth: Auth::None,
             v3_pseudo_header: true,
         });
@@ -88,7 +87,8 @@ pub struct Worker<T> {
 }
 
 impl<T: Send + 'static> Worker<T> {
-    fn start(
+    /// Starts it.
+    pub fn start(
         namespace: &Arc<Namespace>,
         work: impl FnOnce(&AtomicBool) -> Result<T> + Send + 'static,
     ) -> Self {
@@ -219,7 +219,7 @@ pub fn flood(namespace: &Arc<Namespace>, load: Load, what: Flood) -> Worker<f64>
         match what {
             Flood::Changing => other.iter_mut().for_each(|(_, f)| f.set_priority(Priority(201))),
             Flood::UnknownVrid => {
-                let many = Load { routers: PER_LINK, ..load };
+                let many = Load::new(PER_LINK, load.interval_ms);
                 frames = vec![self::frames(many, 200, 2)?.swap_remove(PER_LINK - 1)];
                 other.clone_from(&frames);
             }
@@ -279,8 +279,8 @@ pub fn bare_cpu(namespace: &Namespace, load: Load, duration: Duration) -> Result
 }
 
 /// What arrived, per router and in order; nanoseconds of the kernel's receive timestamp.
-#[derive(Default)]
 pub struct Seen {
+    load: Load,
     adverts: Vec<Vec<u64>>,
     garps: Vec<Vec<u64>>,
 }
@@ -296,10 +296,14 @@ impl Seen {
         self.garps.get(router)?.first().copied()
     }
 
+    /// When a router advertised.
+    pub fn adverts(&self, router: usize) -> &[u64] {
+        self.adverts.get(router).map_or(&[], Vec::as_slice)
+    }
+
     /// Each advertisement of a router except the first: when it arrived, and how long after the one before.
     pub fn intervals(&self, router: usize) -> impl Iterator<Item = (u64, u64)> + '_ {
-        let times = self.adverts.get(router).map_or(&[][..], |times| times);
-        times.windows(2).map(|pair| (pair[1], pair[1].saturating_sub(pair[0])))
+        self.adverts(router).windows(2).map(|pair| (pair[1], pair[1].saturating_sub(pair[0])))
     }
 }
 
@@ -318,14 +322,14 @@ pub fn receive(namespace: &Arc<Namespace>, load: Load) -> Worker<Seen> {
             .and_then(|()| setsockopt(&fd, sockopt::RcvBufForce, &(256 << 20)))
             .and_then(|()| setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::new(0, 20_000)))
             .map_err(set)?;
-        let links: HashMap<usize, usize> = (0..load.links())
+        let links: HashMap<usize, usize> = (0..load.links)
             .filter_map(|link| {
                 let index = if_nametoindex(link_name(link).as_str()).ok()?;
                 Some((usize::try_from(index).ok()?, link))
             })
             .collect();
-        let mut seen =
-            Seen { adverts: vec![Vec::new(); load.routers], garps: vec![Vec::new(); load.routers] };
+        let nothing = vec![Vec::new(); load.routers];
+        let mut seen = Seen { load, adverts: nothing.clone(), garps: nothing };
         let mut buffer = [0u8; 2048];
         let mut space = cmsg_space!(TimeSpec);
         while !stop.load(Ordering::Relaxed) {
@@ -368,7 +372,7 @@ impl Seen {
             }
             _ => return,
         };
-        let router = link * PER_LINK + usize::from(position).saturating_sub(1);
+        let router = link * self.load.per_link() + usize::from(position).saturating_sub(1);
         if let Some(times) = list.get_mut(router) {
             times.push(at);
         }

@@ -21,7 +21,7 @@ use vrrp_user::wire::frame::{AdvertFrame, AdvertParams};
 use vrrp_user::wire::vrrp::Auth;
 
 use crate::Plan;
-use crate::stage::{Load, PER_LINK, vip};
+use crate::stage::Load;
 
 /// `XDP_DROP` and `XDP_PASS` in linux/bpf.h.
 const DROP: u32 = 1;
@@ -78,7 +78,7 @@ pub fn costs(plan: &Plan, load: Load) -> Result<Vec<Cost>> {
     let mut unknown = good.clone();
     unknown[35] = 0;
     acknowledge(&mut kernel, &good)?;
-    let last = vip(load.routers - 1).octets();
+    let last = load.vip(load.routers - 1).octets();
     let case = |what, packet, verdict, target| Case { what, packet, verdict, target };
     let cases = [
         case("64-byte TCP packet to no VIP", tcp(SOURCE, OTHER), PASS, Some(30.0)),
@@ -137,8 +137,8 @@ pub fn costs(plan: &Plan, load: Load) -> Result<Vec<Cost>> {
         let ours = kernel.ingress_program().map_err(failed)?;
         costs.extend(side(plan, name, &*ours, &empty, ACCEPT, &cases)?);
         for (router, slot) in (0..load.routers).zip(0..) {
-            let vrid = u8::try_from(router % PER_LINK + 1).unwrap_or(u8::MAX);
-            let ifindex = u32::try_from(router / PER_LINK).unwrap_or(0) + IFINDEX;
+            let vrid = load.vrid(router);
+            let ifindex = u32::try_from(load.link(router)).unwrap_or(0) + IFINDEX;
             let mac = [0, 0, 0x5e, 0, 1, vrid];
             kernel.set_virtual_mac(ifindex, mac, slot).map_err(failed)?;
         }
@@ -280,8 +280,8 @@ fn kernel(lab: &Lab, load: Load) -> Result<Datapath> {
     for (router, slot) in (0..load.routers).zip(0..) {
         // In reality each link has an index of its own, and so it has here, beginning with the one on
         // which packets arrive.
-        let ifindex = u32::try_from(router / PER_LINK).unwrap_or(0) + IFINDEX;
-        let vrid = u8::try_from(router % PER_LINK + 1).unwrap_or(u8::MAX);
+        let ifindex = u32::try_from(load.link(router)).unwrap_or(0) + IFINDEX;
+        let vrid = load.vrid(router);
         let key = RouterKey { ifindex, family: FAMILY_V4, vrid, ..RouterKey::default() };
         let version = 3;
         let mut entry = RouterEntry {
@@ -295,12 +295,15 @@ fn kernel(lab: &Lab, load: Load) -> Result<Datapath> {
         entry.destination[..4].copy_from_slice(&vrrp_common::MULTICAST_V4);
         kernel.set_router(&key, &entry).map_err(failed)?;
         // All on the one interface, so that any of them can be the destination.
-        kernel.vips.add(&InterfaceAddr::own(IFINDEX, vip(router)), 0, false).map_err(failed)?;
-        let mapped = vip(router).to_ipv6_mapped();
+        kernel
+            .vips
+            .add(&InterfaceAddr::own(IFINDEX, load.vip(router)), 0, false)
+            .map_err(failed)?;
+        let mapped = load.vip(router).to_ipv6_mapped();
         kernel.vips.add(&InterfaceAddr::own(IFINDEX, mapped), 0, false).map_err(failed)?;
         // Here each of them is held by the first router, as its lease is the one that is looked at.
         let held = Held { mac: [2, 0, 0, 0, 0, 1, 0, 0], ..Held::default() };
-        for address in [vip(router).into(), IpAddr::from(mapped)] {
+        for address in [load.vip(router).into(), IpAddr::from(mapped)] {
             kernel.vips.hold(&InterfaceAddr::own(IFINDEX, address), &held).map_err(failed)?;
         }
     }
@@ -341,7 +344,7 @@ fn advert(load: Load) -> Result<Vec<u8>> {
         vrid,
         interval: Load { interval_ms: 100, ..load }.interval(),
         priority: Priority(200),
-        addresses: &[vip(0).into()],
+        addresses: &[load.vip(0).into()],
         auth: Auth::None,
         v3_pseudo_header: true,
     });
