@@ -2,6 +2,9 @@
 //! package is removed. The packages are made by hand, with the scripts that are in those of a release.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
 
+#[path = "package/migration.rs"]
+mod migration;
+
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +12,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use vrrp_tests::{Instance, Lab, Result, VrrpUser, pause, run, skip};
+use vrrp_tests::{Host, Instance, Lab, Process, Result, VrrpUser, pause, run, skip};
 use vrrp_user::types::build::MARK;
 
 /// More than any step takes.
@@ -64,6 +67,16 @@ fn lacks(needed: &[&str]) -> bool {
     !needed.iter().all(there)
 }
 
+/// Boots a copy of the system on a host, with a systemd that runs this in the end; it finds the folder as `/packages`. It
+/// ends after so many seconds.
+fn boot(host: &Host, dir: &Path, script: &str, limit: &str) -> Result<Process> {
+    let starter = dir.join("systemd.sh");
+    fs::write(&starter, include_str!("package/systemd.sh")).unwrap();
+    fs::write(dir.join("unit.sh"), script).unwrap();
+    let (path, starter) = (dir.display().to_string(), starter.display().to_string());
+    host.spawn("systemd", "timeout", &["--kill-after=5", limit, "sh", &starter, &path])
+}
+
 /// With the systemd of this machine as the first process of a PID namespace: the unit of the package, whose other router is outside.
 #[test]
 fn packages_beside_a_systemd_that_runs() -> Result<()> {
@@ -77,21 +90,11 @@ fn packages_beside_a_systemd_that_runs() -> Result<()> {
     let dir = a.dir("packages")?;
     package(&dir, "one", "1.0", Some("{}"))?;
     package(&dir, "two", "2.0", Some(r#"{"version":"9.9.9"}"#))?;
-    for (name, text) in [
-        ("systemd.sh", include_str!("package/systemd.sh")),
-        ("unit.sh", include_str!("package/unit.sh")),
-        (
-            "vrrp.toml",
-            "[[router]]\nname = \"VI_1\"\ninterface = \"eth0\"\nvrid = 51\nversion = 3\npriority = 150\n\
-             addresses = [\"10.0.0.100/24\"]\n",
-        ),
-    ] {
-        fs::write(dir.join(name), text).unwrap();
-    }
+    let configuration = "[[router]]\nname = \"VI_1\"\ninterface = \"eth0\"\nvrid = 51\nversion = 3\npriority = 150\n\
+                         addresses = [\"10.0.0.100/24\"]\n";
+    fs::write(dir.join("vrrp.toml"), configuration).unwrap();
     let said = || fs::read_to_string(dir.join("said")).unwrap_or_default();
-    let (path, script) = (dir.display().to_string(), dir.join("systemd.sh").display().to_string());
-    let args = ["--kill-after=5", "150", "sh", &script, &path];
-    let mut machine = a.spawn("systemd", "timeout", &args)?;
+    let mut machine = boot(&a, &dir, include_str!("package/unit.sh"), "150")?;
     let mut other = None;
     for (phase, state, times) in [
         ("started", "BACKUP", 0),
