@@ -104,12 +104,7 @@ pub fn workspace() -> PathBuf {
 /// the xtask itself, and with its output where we look for it.
 pub fn cargo() -> Command {
     // By name, not by $CARGO: the name is rustup's proxy where there is one, and takes `+nightly`.
-    cargo_tool(Path::new("cargo"))
-}
-
-/// Another program that works on the workspace as cargo does.
-pub fn cargo_tool(program: &Path) -> Command {
-    let mut command = Command::new(program);
+    let mut command = Command::new("cargo");
     command.current_dir(workspace());
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();

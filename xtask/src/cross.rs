@@ -20,6 +20,8 @@ use crate::setup;
 pub struct Target {
     /// As rustc calls it.
     pub triple: &'static str,
+    /// As dpkg calls it.
+    pub debian: &'static str,
     /// What the names of its compiler and linker begin with.
     tools: &'static str,
     /// Packages of the cross compiler.
@@ -29,6 +31,7 @@ pub struct Target {
 /// All of them.
 const TARGETS: &[Target] = &[Target {
     triple: "aarch64-unknown-linux-gnu",
+    debian: "arm64",
     tools: "aarch64-linux-gnu-",
     packages: &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
 }];

@@ -1,28 +1,34 @@
 //! `cargo xtask dist`: a Debian package and an RPM.
 //!
 //! What is generated for them (manual pages, completions) goes into `target/dist/stage`; what goes where is written
-//! in `vrrp-user/Cargo.toml`, where cargo-deb and cargo-generate-rpm look for it.
+//! in `vrrp-user/Cargo.toml`, in the words of cargo-deb and cargo-generate-rpm. dpkg-deb and rpmbuild pack it: to compile these two
+//! takes longer than everything else here.
 
+mod assets;
+mod deb;
 mod documents;
 mod manual;
+mod rpm;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::command::{output, run};
 use crate::cross::Target;
 use crate::{build, setup};
 
-/// The tools that make the packages, and their versions.
-const CARGO_DEB: (&str, &str) = ("cargo-deb", "3.8.0");
-const CARGO_GENERATE_RPM: (&str, &str) = ("cargo-generate-rpm", "0.21.1");
-
-/// What vrrp-user/Cargo.toml says of the Debian package for another architecture, whose libraries dpkg-shlibdeps does not
-/// find here; and the version of glibc that it depends on there.
-const VARIANT: &str = "cross";
+/// Programs that make packages and look at them, and the packages that have these.
+const TOOLS: &[(&str, &str)] = &[
+    ("dpkg-deb", "dpkg"),
+    ("dpkg-shlibdeps", "dpkg-dev"),
+    ("rpmbuild", "rpm"),
+    ("lintian", "lintian"),
+];
+/// The version of glibc that a program for another architecture may need.
 const GLIBC: [u32; 2] = [2, 34];
 
 /// Shells and where they look for completions, below `stage`.
@@ -40,6 +46,29 @@ pub struct Args {
     target: Option<&'static Target>,
 }
 
+/// What is being done, and how long it took.
+struct Progress {
+    step: u32,
+    of: u32,
+    start: Instant,
+}
+
+impl Progress {
+    fn new(of: u32) -> Self {
+        Self { step: 0, of, start: Instant::now() }
+    }
+
+    /// Says what comes next, and how long it takes as a rule, and does it.
+    fn step<T>(&mut self, what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.step += 1;
+        println!("[{}/{}] {what}", self.step, self.of);
+        let start = Instant::now();
+        let done = work()?;
+        println!("      {:.1} s", start.elapsed().as_secs_f64());
+        Ok(done)
+    }
+}
+
 /// Runs the task.
 pub fn dist(args: &Args) -> Result<()> {
     if args.check {
@@ -49,16 +78,21 @@ pub fn dist(args: &Args) -> Result<()> {
         println!("{}", deb(target)?.display());
         return Ok(());
     }
-    let binary = build::daemon(true, None)?;
-    stage(&binary)?;
-    strip(&mut Command::new("strip"), &binary)?;
-    let out = ready(out())?;
-    pack_deb(&out, &[])?;
-    let rpm = setup::cargo_tool(CARGO_GENERATE_RPM.0, CARGO_GENERATE_RPM.1)?;
-    let mut command = build::cargo_tool(&rpm);
-    command.args(["--package", "vrrp-user", "--output"]).arg(&out);
-    run(&mut command)?;
-    for package in [made(&out, "deb")?, made(&out, "rpm")?].concat() {
+    let mut progress = Progress::new(6);
+    progress.step("programs that make packages", || setup::programs(TOOLS))?;
+    progress.step("the kernel's side", build::object)?;
+    let what = "the daemon: some minutes where nothing is compiled yet, half of the time at its end without a word";
+    let binary = progress.step(what, || build::daemon(true, None))?;
+    let out = progress.step("manual pages, completions, documents", || {
+        stage(&binary)?;
+        strip(&mut Command::new("strip"), &binary)?;
+        ready(out())
+    })?;
+    let packages = progress
+        .step("Debian package and RPM", || Ok([deb::pack(&out, None, "xz")?, rpm::pack(&out)?]))?;
+    progress.step("lintian: no errors", || deb::lintian(&packages[0]))?;
+    println!("Done in {:.0} s:", progress.start.elapsed().as_secs_f64());
+    for package in packages {
         println!("{}", package.display());
     }
     Ok(())
@@ -74,8 +108,7 @@ pub fn deb(target: &'static Target) -> Result<PathBuf> {
     strip(&mut tools.command("strip"), &binary)?;
     runs_with(tools.command("objdump").arg("-p").arg(staged("vrrp-user")))?;
     let out = ready(out().join(target.triple))?;
-    pack_deb(&out, &["--target", target.triple, "--variant", VARIANT])?;
-    made(&out, "deb")?.pop().context("cargo-deb made no package")
+    deb::pack(&out, Some(target.debian), "xz")
 }
 
 /// Looks whether all is there that the packages list, and removes what was made before.
@@ -89,13 +122,6 @@ fn ready(out: PathBuf) -> Result<PathBuf> {
     Ok(out)
 }
 
-fn pack_deb(out: &Path, more: &[&str]) -> Result<()> {
-    let deb = setup::cargo_tool(CARGO_DEB.0, CARGO_DEB.1)?;
-    let mut command = build::cargo_tool(&deb);
-    command.args(["--package", "vrrp-user", "--no-build", "--output"]).arg(out).args(more);
-    run(command.env("VRRP_EBPF_OBJECT", build::object()?))
-}
-
 /// Puts the program where the packages look for it, without what only a debugger reads; the other one stays as it is.
 fn strip(command: &mut Command, binary: &Path) -> Result<()> {
     run(command.arg("-o").arg(staged("vrrp-user")).arg(binary))
@@ -107,7 +133,8 @@ fn runs_with(objdump: &mut Command) -> Result<()> {
     ensure!(
         newest <= GLIBC,
         "the program needs glibc {newest:?}, and its package depends on {GLIBC:?}: see the variant {VARIANT} in \
-         vrrp-user/Cargo.toml"
+         vrrp-user/Cargo.toml",
+        VARIANT = deb::VARIANT
     );
     Ok(())
 }
@@ -121,12 +148,26 @@ fn glibc(text: &str) -> Option<[u32; 2]> {
     versions.max()
 }
 
-/// Generates what goes into the packages, and looks whether all that they list is there.
-/// Errors: what is missing or empty, by name.
+/// Generates what goes into the packages, looks whether all that they list is there, and makes them of this program; where
+/// lintian is there, it finds no errors.
+/// Errors: what is missing or empty, by name, and what lintian says.
 pub fn check(binary: &Path) -> Result<()> {
     stage(binary)?;
-    fs::copy(binary, staged("vrrp-user")).context("cannot copy the program")?;
-    complete()
+    strip(&mut Command::new("strip"), binary)?;
+    let out = ready(out().join("check"))?;
+    for (program, what) in [("dpkg-deb", "Debian package"), ("rpmbuild", "RPM")] {
+        if setup::find_program(program).is_none() {
+            println!("no {what} is made: there is no {program}");
+            continue;
+        }
+        // Quick rather than small.
+        if what == "RPM" {
+            rpm::pack(&out)?;
+        } else if deb::lintian(&deb::pack(&out, None, "gzip")?)? {
+            println!("lintian finds no errors");
+        }
+    }
+    Ok(())
 }
 
 fn out() -> PathBuf {
@@ -181,56 +222,13 @@ fn stage(binary: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether all files are there that the packages list.
+/// Whether all files are there that the packages list, and documents lead to what is there.
 fn complete() -> Result<()> {
-    let mut metadata = build::cargo();
-    let text = output(metadata.args(["metadata", "--no-deps", "--format-version", "1"]))?;
-    let metadata: serde_json::Value =
-        serde_json::from_str(&text).context("cargo metadata is not JSON")?;
-    let packages = metadata["packages"].as_array().context("no packages")?;
-    let package = packages.iter().find(|package| package["name"] == "vrrp-user");
-    let metadata = &package.context("no package vrrp-user")?["metadata"];
-    let (deb, rpm) = (&metadata["deb"]["assets"], &metadata["generate-rpm"]["assets"]);
-    let mut listed = Vec::new();
-    documents::check(deb.as_array().into_iter().flatten().filter_map(|asset| {
-        Some((build::workspace().join("vrrp-user").join(asset[0].as_str()?), asset[1].as_str()?))
-    }))?;
-    for asset in deb.as_array().context("no assets for Debian")? {
-        // cargo-deb looks from the package, cargo-generate-rpm from the workspace.
-        listed.push(("vrrp-user", asset[0].as_str().context("an asset has a source")?));
-    }
-    for asset in rpm.as_array().context("no assets for RPM")? {
-        listed.push(("", asset["source"].as_str().context("an asset has a source")?));
-    }
-    let mut files = 0;
-    for (dir, source) in listed {
-        let found = matching(&build::workspace().join(dir).join(source))?;
-        if found.is_empty() {
-            bail!("there is no {source}");
-        }
-        for file in found {
-            let length = fs::metadata(&file).map_or(0, |file| file.len());
-            ensure!(length > 0, "{} is empty", file.display());
-            files += 1;
-        }
-    }
-    println!("{files} files for the packages are there");
+    let manifest = assets::manifest()?;
+    let (deb, rpm) = (assets::debian(&manifest)?, assets::rpm(&manifest)?);
+    documents::check(deb.iter().map(|asset| (asset.source.as_path(), asset.dest.as_str())))?;
+    println!("{} files for the packages are there", deb.len() + rpm.len());
     Ok(())
-}
-
-/// The files that a path names, in which the last component may contain `*`.
-fn matching(path: &Path) -> Result<Vec<PathBuf>> {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let Some((begin, end)) = name.split_once('*') else {
-        return Ok(path.is_file().then(|| path.to_owned()).into_iter().collect());
-    };
-    let dir = path.parent().unwrap_or(path);
-    let entries = fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
-    let matches = |path: &PathBuf| {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        name.starts_with(begin) && name.ends_with(end) && path.is_file()
-    };
-    Ok(entries.filter_map(|entry| Some(entry.ok()?.path())).filter(matches).collect())
 }
 
 #[cfg(test)]

@@ -34,6 +34,9 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("radvd", "radvd"),
     ("setpriv", "util-linux"),
     ("systemd-analyze", "systemd"),
+    ("dpkg-shlibdeps", "dpkg-dev"),
+    ("rpmbuild", "rpm"),
+    ("lintian", "lintian"),
 ];
 
 /// A compiler for the BPF target.
@@ -97,18 +100,25 @@ pub fn setup() -> Result<()> {
     println!("BPF compiler  {}", toolchain.name());
     println!("bpf-linker    {}", linker.display());
 
-    let missing: Vec<&str> = PROGRAMS
+    if !programs(PROGRAMS)? {
+        println!("test programs all there");
+        println!("Nothing to do.");
+    }
+    Ok(())
+}
+
+/// Installs the packages of those programs that are missing; whether there were any.
+/// Errors: apt-get fails.
+pub fn programs(programs: &[(&str, &str)]) -> Result<bool> {
+    let missing: Vec<&str> = programs
         .iter()
         .filter(|(program, _)| find_program(program).is_none())
         .map(|(_, package)| *package)
         .collect();
-    if missing.is_empty() {
-        println!("test programs all there");
-        println!("Nothing to do.");
-    } else {
+    if !missing.is_empty() {
         apt_install(&missing)?;
     }
-    Ok(())
+    Ok(!missing.is_empty())
 }
 
 /// The BPF compiler and its linker, installed first where they are missing. Says nothing when both
@@ -172,19 +182,6 @@ fn install_linker(root: &Path, llvm: u32) -> Result<()> {
     command.env("RUSTFLAGS", format!("-L {}", prefix.join("lib").display()));
     command.env_remove("CARGO_ENCODED_RUSTFLAGS").env_remove("CARGO_TARGET_DIR");
     run(&mut command)
-}
-
-/// A program of cargo's registry, in the cache beside bpf-linker; installed first where it is missing.
-pub fn cargo_tool(name: &str, version: &str) -> Result<PathBuf> {
-    let root = cache_dir()?.join(format!("{name}-{version}"));
-    let program = root.join("bin").join(name);
-    if !program.exists() {
-        let mut command = Command::new("cargo");
-        command.args(["install", name, "--version", version, "--locked", "--root"]).arg(&root);
-        command.env_remove("CARGO_ENCODED_RUSTFLAGS").env_remove("CARGO_TARGET_DIR");
-        run(&mut command)?;
-    }
-    Ok(program)
 }
 
 /// `$XDG_CACHE_HOME/vrrp-user` or `~/.cache/vrrp-user`: what outlives `cargo clean`.

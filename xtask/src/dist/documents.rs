@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
@@ -23,18 +23,15 @@ pub fn flat(text: &str) -> String {
 
 /// Whether each link to a file leads to one that the packages have, and each to a heading to one that is there.
 /// Errors: those that do not.
-pub fn check<'a>(assets: impl Iterator<Item = (PathBuf, &'a str)>) -> Result<()> {
+pub fn check<'a>(assets: impl Iterator<Item = (&'a Path, &'a str)>) -> Result<()> {
     let (mut there, mut documents) = (BTreeSet::new(), Vec::new());
     for (source, to) in assets {
-        let Some(below) = to.strip_prefix(FOLDER) else { continue };
-        for file in super::matching(&source)? {
-            let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            there.insert(format!("{below}{name}"));
-            if name.ends_with(".md") {
-                let text = fs::read_to_string(&file);
-                let text = text.with_context(|| format!("cannot read {}", file.display()))?;
-                documents.push((name.to_owned(), text));
-            }
+        let Some(name) = to.strip_prefix(FOLDER) else { continue };
+        there.insert(name.to_owned());
+        if name.ends_with(".md") {
+            let text = fs::read_to_string(source);
+            let text = text.with_context(|| format!("cannot read {}", source.display()))?;
+            documents.push((name.to_owned(), text));
         }
     }
     let headings = |name: &str| {
@@ -92,7 +89,8 @@ mod tests {
         let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
         write("a.md", "# One `two`\n[b](b.md#three-four) [self](#one-two)\n");
         write("b.md", "## Three, four\n");
-        let checked = || check([(dir.path().join("*.md"), FOLDER)].into_iter());
+        let files = ["a.md", "b.md"].map(|name| (dir.path().join(name), format!("{FOLDER}{name}")));
+        let checked = || check(files.iter().map(|(path, to)| (path.as_path(), to.as_str())));
         checked().unwrap();
         write("b.md", "## Three\n[docs](docs/a.md) [LICENSE](LICENSE-MIT)\n");
         let said = checked().unwrap_err().to_string();
