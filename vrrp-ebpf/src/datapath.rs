@@ -91,11 +91,15 @@ pub fn may_be_virtual_mac(word: u64) -> bool {
 }
 
 /// Whether any router on any interface has one: what asks for nothing else costs no more than that.
-///
-/// Not inlined: its key stands on a stack of its own.
-#[inline(never)]
+#[inline(always)]
 pub fn any_virtual_mac() -> bool {
     may_be_virtual_mac(virtual_mac::ANY)
+}
+
+/// The same with its key on a stack of its own, for the program that has no room: with the call it takes 6 ns more.
+#[inline(never)]
+pub fn any_virtual_mac_apart() -> bool {
+    any_virtual_mac()
 }
 
 #[inline(always)]

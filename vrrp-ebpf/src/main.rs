@@ -60,24 +60,27 @@ mod entry {
     pub fn vrrp_ingress(ctx: TcContext) -> i32 {
         let frame = SkBuff(ctx.skb.skb);
         frame.pull_headers();
-        ingress::<InPlace<_>>(frame)
+        ingress::<InPlace<_>>(frame, datapath::any_virtual_mac)
     }
 
     /// The same, for a verifier that permits no access to packets in place.
     #[classifier]
     #[allow(clippy::needless_pass_by_value, reason = "so that the attribute understands it")]
     pub fn vrrp_copy_in(ctx: TcContext) -> i32 {
-        ingress::<Copied>(SkBuff(ctx.skb.skb))
+        ingress::<Copied>(SkBuff(ctx.skb.skb), datapath::any_virtual_mac_apart)
     }
 
     #[inline(always)]
-    fn ingress<H: Headers<Frame = SkBuff>>(frame: SkBuff) -> i32 {
+    fn ingress<H: Headers<Frame = SkBuff>>(
+        frame: SkBuff,
+        any_virtual_mac: impl FnOnce() -> bool,
+    ) -> i32 {
         let verdict = verdict(xdp_ingress::classify::<H>(frame));
         // Looked at here, where that costs least: nearly all frames are for this host alone. Who has the virtual MAC address of
         // a master besides shows that in frames for all, or for others. As a rule there is none on this host.
         if verdict == TCX_NEXT
             && !frame.is_for_host()
-            && datapath::any_virtual_mac()
+            && any_virtual_mac()
             && let Some(addresses) = H::again::<12>(frame, 0)
         {
             let [to, from] = words(addresses);
