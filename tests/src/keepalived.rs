@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{Error, Host, Log, Process, Result};
 
-/// What its VRRP process prints last when it has taken up another configuration.
+/// What its VRRP process prints last when it has loaded another configuration.
 const RELOADED: &str = ": Reload complete";
 
 /// A running keepalived; killed without a word on drop.
@@ -39,7 +39,7 @@ impl Keepalived {
         Ok(Self { process, host: host.name().into(), dir })
     }
 
-    /// Gives it another configuration and SIGHUP; returns when it has taken it up.
+    /// Gives it another configuration and SIGHUP; returns when it has loaded it.
     pub fn reload(&mut self, host: &Host, conf: &str) -> Result<()> {
         write(&self.dir, &self.host, conf)?;
         let what = format!("keepalived on {} has reloaded", self.host);

@@ -107,7 +107,7 @@ impl Daemon {
         }
     }
 
-    /// Gives it another configuration and SIGHUP; returns when it has taken it up.
+    /// Gives it another configuration and SIGHUP; returns when it has loaded it.
     pub fn reload(&mut self, host: &Host, conf: &str) -> Result<()> {
         match self {
             Self::Keepalived(daemon) => daemon.reload(host, conf),

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{Error, Host, Log, Process, Result, pause};
 
-/// What it prints last when it has taken up another configuration.
+/// What it prints last when it has loaded another configuration.
 const RELOADED: &str = "INFO  reloaded ";
 
 /// How long the line of a transition is waited for that has happened.
@@ -103,7 +103,7 @@ impl VrrpUser {
         fs::write(&self.conf, conf).map_err(Error::io("write the configuration"))
     }
 
-    /// Gives it another configuration and SIGHUP; returns when it has taken it up.
+    /// Gives it another configuration and SIGHUP; returns when it has loaded it.
     pub fn hang_up(&mut self, host: &Host, conf: &str) -> Result<()> {
         self.rewrite(conf)?;
         let what = format!("vrrp-user on {} has reloaded", self.host);

@@ -78,7 +78,7 @@ fn a_program_that_somebody_takes_away_is_attached_again() -> Result<()> {
     Ok(())
 }
 
-/// The same where XDP is not to be had, and then with the next way to hear.
+/// The same where XDP is not available, and then with the next way to hear.
 #[test]
 fn there_is_another_way_when_the_place_is_taken() -> Result<()> {
     let lab = Lab::new()?;

@@ -61,7 +61,7 @@ fn a_configuration_that_needs_too_much_memory_is_refused_by_a_master_that_lives_
         let said = refusal(&daemon, &host, args)?;
         assert!(said.contains("more memory than there is"), "{said}");
     }
-    // It takes up what it can.
+    // It acts on what it can.
     daemon.rewrite(&conf)?;
     assert_eq!(daemon.reload(&host, &[])?.1, Some(0));
     assert_eq!(daemon.state(&host, ROUTER)?, "MASTER");

@@ -114,10 +114,10 @@ fn without_a_program_it_is_another_one() -> Result<()> {
         finds,
     };
     is_made_up_for(&[
-        lack("xdp", "tc", "XDP is not to be had", "capture eth0", "XDP is refused"),
+        lack("xdp", "tc", "XDP is not available", "capture eth0", "XDP is refused"),
         lack("xdp,tcx", "tc", "clsact takes its place", "capture eth0", "XDP is refused"),
         lack("xdp,tcx,in-place", "tc", "copy the headers", "bpf", "copy the headers"),
-        lack("ingress", "native", "tc is not to be had", "bpf vrrp_ingress", "taken as missing"),
+        lack("ingress", "native", "tc is not available", "bpf vrrp_ingress", "taken as missing"),
         lack("egress", "native", "are not counted: taken", "bpf", "is not counted"),
     ])
 }

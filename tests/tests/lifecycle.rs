@@ -226,7 +226,7 @@ fn a_killed_master_that_starts_again_loses_no_client() -> Result<()> {
     Ok(())
 }
 
-/// A killed master that is started again takes up its address again.
+/// A killed master that is started again takes its address again.
 #[test]
 fn killed_and_started_again() -> Result<()> {
     let lab = Lab::new()?;

@@ -65,7 +65,7 @@ fn it_runs_where_its_file_says_beside_keepalived() -> Result<()> {
         Ok((fs::read_to_string(&said).unwrap_or_default() == there).then_some(()))
     })?;
 
-    // Another priority is taken up, another namespace is not.
+    // Another priority is applied, another namespace is not.
     daemon.hang_up(&outside, &text(200))?;
     let other = text(150).replace(inside.namespace().name(), outside.namespace().name());
     daemon.rewrite(&other)?;

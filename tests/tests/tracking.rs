@@ -192,6 +192,16 @@ fn a_group_moves_together_and_waits_for_what_is_not_there() -> Result<()> {
         let log = daemon.log().text();
         assert_eq!(log.matches(line).count(), times, "{line}:\n{log}");
     }
+    // What failed is an error, what was ordered is none.
+    let log = daemon.log().text();
+    let lost = log.lines().filter(|line| line.contains("MASTER -> FAULT"));
+    let (ordered, failed): (Vec<_>, Vec<_>) = lost.partition(|line| line.contains("INFO"));
+    assert_eq!((ordered.len(), failed.len()), (4, 4), "{log}");
+    assert!(failed.iter().all(|line| line.contains("ERROR")), "{log}");
+    assert!(
+        ordered.iter().any(|line| line.contains("VI_51") && line.contains("stepped down")),
+        "{log}"
+    );
     Ok(())
 }
 

@@ -386,7 +386,7 @@ fn only_the_master_takes_frames_in() -> Result<()> {
     first.process().signal(Signal::SIGCONT)
 }
 
-/// A daemon that is killed and started again goes on with it, and a configuration may take it up and leave it.
+/// A daemon that is killed and started again goes on with it, and a configuration may begin and end to use it.
 #[test]
 fn it_stays_and_goes_as_configured() -> Result<()> {
     let lab = Lab::new()?;

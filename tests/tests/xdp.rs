@@ -386,7 +386,7 @@ fn all_judge(frames: impl Fn(Reason) -> Vec<Vec<u8>>) {
     Bench::without(copying()).judges(true, &frames);
 }
 
-/// Attaches in the first mode of a plan that is to be had, and then the egress program, as the daemon does.
+/// Attaches in the first mode of a plan that is available, and then the egress program, as the daemon does.
 fn along(datapath: &mut Datapath, ifindex: u32, name: &str, plan: &Plan) -> Result<Choice, String> {
     let mut walk = Walk::new(plan.clone(), None);
     while let Some(mode) = walk.next() {

@@ -75,7 +75,7 @@ counters! {
         BadTrackFile = "bad_track_file",
         /// A packet socket that had no room for advertisements.
         RawOverrun = "raw_overrun",
-        /// A configuration that was not taken up, because of its errors.
+        /// A configuration that was not applied, because of its errors.
         ReloadRefused = "reload_refused",
         /// An answer to a request that was not made, or was answered already.
         UnexpectedAnswer = "unexpected_answer",

@@ -247,7 +247,7 @@ pub struct RouterInfo {
     pub send_errors: u64,
     /// Transitions to master.
     pub became_master: u64,
-    /// Transitions, whereto ever.
+    /// Transitions, to whichever state.
     pub transitions: u64,
     /// Last transition, nanoseconds of `CLOCK_MONOTONIC`.
     pub since_ns: u64,

@@ -54,7 +54,7 @@ mod entry {
         if ReasonSet::DROPPED.contains(reason) { XDP_DROP } else { XDP_PASS }
     }
 
-    /// Every received frame, where XDP is not to be had or does not see all of it: behind XDP, and behind packet sockets.
+    /// Every received frame, where XDP is not available or does not see all of it: behind XDP, and behind packet sockets.
     #[classifier]
     #[allow(clippy::needless_pass_by_value, reason = "so that the attribute understands it")]
     pub fn vrrp_ingress(ctx: TcContext) -> i32 {

@@ -318,7 +318,7 @@ pub struct Walk {
     plan: Plan,
     /// How the interface captures until something better is had.
     before: Option<CaptureMode>,
-    /// So many of the modes are not to be had.
+    /// So many of the modes are not available.
     failed: usize,
     failures: Vec<String>,
     displaced: bool,
@@ -335,7 +335,7 @@ impl Walk {
         self.plan.modes.get(self.failed).copied().filter(|mode| self.before != Some(*mode))
     }
 
-    /// That is not to be had.
+    /// That is not available.
     pub fn failed(&mut self, failure: Failure) {
         self.failed += 1;
         if let (Failure::Descriptors(_), None) = (&failure, self.before) {

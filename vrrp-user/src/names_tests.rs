@@ -90,6 +90,13 @@ const TEXTS: &[(&str, &str)] = &[
     ("can not ", "cannot"),
     ("left-over", "stale"),
     ("farewell", "priority-0 advert"),
+    ("taken up", "reloaded, applied"),
+    ("takes up", "applies"),
+    ("taking up", "applying"),
+    ("news limited", "rate-limited"),
+    ("to be had", "available"),
+    ("cannot be had", "is not available"),
+    ("whereto", "to which"),
 ];
 
 /// The parts of `snake_case` and `CamelCase`, in lower case.

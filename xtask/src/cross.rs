@@ -56,7 +56,7 @@ pub struct Tools {
 
 impl Target {
     /// What building for this needs, installed or downloaded first where it is missing.
-    /// Errors: it cannot be had.
+    /// Errors: it is not available.
     pub fn tools(&'static self) -> Result<Tools> {
         self.standard_library()?;
         if setup::find_program(&format!("{}gcc", self.tools)).is_some() {

@@ -127,7 +127,7 @@ pub type Views = Vec<(&'static str, RouterView)>;
 pub struct Host {
     pub kernel: Kernel,
     pub conf: HostConf,
-    /// The configuration that is being taken up.
+    /// The configuration that is being applied.
     pub next_conf: Option<HostConf>,
     /// Monotonic clocks of different hosts have nothing to do with each other.
     clock_offset: Nanos,

@@ -28,7 +28,7 @@ pub enum Request {
     },
     /// The counters of the pinned maps, for clients that cannot see the BPF filesystem of the daemon.
     Stats {},
-    /// Reads the configuration again and takes it up. The answer is [`Answer::Reloaded`], also when it is refused.
+    /// Reads the configuration again and applies it. The answer is [`Answer::Reloaded`], also when it is refused.
     Reload {
         /// Only say what would change.
         #[serde(default, skip_serializing_if = "is_false")]
@@ -209,7 +209,7 @@ pub struct ScriptStatus {
 pub struct LastReload {
     /// When it ended, RFC 3339 in UTC.
     pub at: String,
-    /// Whether the configuration was taken up. If not, the one before it goes on.
+    /// Whether the configuration was applied. If not, the one before it goes on.
     pub applied: bool,
     /// In one line.
     pub summary: String,
@@ -226,7 +226,7 @@ pub struct Reloaded {
     pub config: String,
     /// Whether nothing was to be changed, only compared.
     pub check: bool,
-    /// Whether the configuration was taken up.
+    /// Whether the configuration was applied.
     pub applied: bool,
     /// Milliseconds from the request to its end.
     pub took_ms: u64,
@@ -760,7 +760,7 @@ pub struct RouterStats {
     pub fenced_packets: u64,
     /// Transitions to master.
     pub became_master: u64,
-    /// Transitions, whereto ever.
+    /// Transitions, to whichever state.
     #[serde(default)]
     pub state_changes: u64,
     /// Seconds since the last accepted advertisement; `null` when there was none.

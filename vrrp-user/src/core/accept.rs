@@ -58,7 +58,7 @@ impl Core {
         self.set_refused(refused);
     }
 
-    /// A configuration is about to be taken up: before anything else, what it wants refused is.
+    /// A configuration is about to be applied: before anything else, what it wants refused is.
     pub(super) fn refuse_also(&mut self, routers: &[RouterConfig]) {
         let mut refused: BTreeSet<IpAddr> = self.accept.refused.iter().copied().collect();
         for router in routers.iter().filter(|router| !router.accepts()) {

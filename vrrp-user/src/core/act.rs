@@ -3,12 +3,12 @@
 use log::Level;
 
 use super::effect::InfoChange;
-use super::log_limit::{About, LogLine};
+use super::log_limit::{About, LogLine, StateChange};
 use super::router::centisecs;
 use super::{ASKED, Core, Counter, Phase, TIDY};
 use crate::api::history::{EventKind, EventSource};
 use crate::engine::time::Nanos;
-use crate::engine::types::{Action, Cause, Notice, Priority, RouterId, State};
+use crate::engine::types::{Action, Cause, FaultCause, GroupId, Notice, Priority, RouterId, State};
 use crate::types::planted::{Fault, planted};
 
 /// Actions other than advertisements that are carried out before timers are looked at again.
@@ -74,7 +74,8 @@ impl Core {
                 Some(Action::RemoveAddresses(router)) => self.remove_addresses(router),
                 Some(Action::SendGarp { router, rounds }) => self.send_garp(router, rounds),
                 Some(Action::Transition { router, from, to, cause, .. }) => {
-                    let line = LogLine::Transition { from, to, cause: Some(cause) };
+                    let change = StateChange { from, to, is_ordered: self.is_ordered(cause) };
+                    let line = LogLine::Transition(change, Some(cause));
                     self.log_line(About::Router(router), line);
                     // Who goes on as master has said so before.
                     if cause != Cause::Removed && cause != Cause::Adopted {
@@ -94,7 +95,9 @@ impl Core {
                 }
                 Some(Action::LowerPriority(router)) => self.notify_lower_priority(router),
                 Some(Action::GroupTransition { group, from, to, .. }) => {
-                    let line = LogLine::Transition { from, to, cause: None };
+                    let is_ordered = to == State::Fault && self.is_group_ordered(group);
+                    let change = StateChange { from, to, is_ordered };
+                    let line = LogLine::Transition(change, None);
                     self.log_line(About::Group(group), line);
                     // Only the members of one that is adopted begin as masters.
                     if (from, to) != (State::Init, State::Master) {
@@ -195,6 +198,35 @@ impl Core {
         }
     }
 
+    /// Whether an operator ordered what a router does for this cause.
+    fn is_ordered(&self, cause: Cause) -> bool {
+        match cause {
+            Cause::Fault(FaultCause::SteppedDown) => true,
+            Cause::Fault(FaultCause::Member(member)) => self.has_stepped_down(member),
+            Cause::Fault(_)
+            | Cause::Startup
+            | Cause::Adopted
+            | Cause::NotAdopted(_)
+            | Cause::Owner
+            | Cause::MasterDown { .. }
+            | Cause::MasterResigned(_)
+            | Cause::Preempted { .. }
+            | Cause::Yielded { .. }
+            | Cause::Lost(_)
+            | Cause::GroupMaster
+            | Cause::GroupYielded(_)
+            | Cause::Recovered
+            | Cause::Shutdown
+            | Cause::Removed => false,
+        }
+    }
+
+    /// The same of what a sync group does: who steps down takes all members with it.
+    fn is_group_ordered(&self, group: GroupId) -> bool {
+        let members = self.engine.group_view(group).map(|(_, members, _)| members);
+        members.into_iter().flatten().any(|member| self.has_stepped_down(member))
+    }
+
     fn write_line(&self, about: About, line: LogLine, more: &str) {
         let whom = match about {
             About::Router(id) => self.router(id).label(),
@@ -204,10 +236,11 @@ impl Core {
             LogLine::Notice(notice) => {
                 log::log!(level_of_notice(&notice), "{whom}: {notice}{more}");
             }
-            LogLine::Transition { from, to, cause } => {
+            LogLine::Transition(change, cause) => {
+                let StateChange { from, to, .. } = change;
                 let words = cause.map(|cause| format!(": {}", self.describe_cause(cause)));
                 let words = words.unwrap_or_default();
-                log::log!(level_of_transition(from, to), "{whom}: {from} -> {to}{words}{more}");
+                log::log!(level_of_transition(change), "{whom}: {from} -> {to}{words}{more}");
             }
         }
     }
@@ -217,9 +250,10 @@ impl Core {
         for summary in self.log_limit.due(now) {
             self.write_line(summary.about, summary.last, &summary.others());
         }
-        for ((from, to), count) in self.log_limit.crowd(now) {
+        for (change, count) in self.log_limit.crowd(now) {
+            let StateChange { from, to, .. } = change;
             log::log!(
-                level_of_transition(from, to),
+                level_of_transition(change),
                 "{count} more: {from} -> {to} (`vrrp-user events` and `vrrp-user status` have each)"
             );
         }
@@ -233,12 +267,14 @@ impl Core {
 }
 
 /// How much a change of state matters to an operator: addresses that were here and are lost because something is wrong are an
-/// error.
-fn level_of_transition(from: State, to: State) -> Level {
-    match (from, to) {
-        (State::Master, State::Fault) => Level::Error,
-        (State::Init | State::Backup | State::Fault, State::Fault) => Level::Warn,
+/// error, and what an operator ordered is none.
+fn level_of_transition(change: StateChange) -> Level {
+    match (change.is_ordered, change.from, change.to) {
+        (true, ..) => Level::Info,
+        (false, State::Master, State::Fault) => Level::Error,
+        (false, State::Init | State::Backup | State::Fault, State::Fault) => Level::Warn,
         (
+            false,
             State::Init | State::Backup | State::Master | State::Fault,
             State::Init | State::Backup | State::Master,
         ) => Level::Info,
@@ -273,10 +309,14 @@ mod level_tests {
 
     #[test]
     fn what_an_operator_must_see_is_no_information() {
-        assert_eq!(level_of_transition(State::Master, State::Fault), Level::Error);
-        assert_eq!(level_of_transition(State::Backup, State::Fault), Level::Warn);
-        assert_eq!(level_of_transition(State::Fault, State::Backup), Level::Info);
-        assert_eq!(level_of_transition(State::Backup, State::Master), Level::Info);
+        let level = |from, to| {
+            [false, true]
+                .map(|is_ordered| level_of_transition(StateChange { from, to, is_ordered }))
+        };
+        assert_eq!(level(State::Master, State::Fault), [Level::Error, Level::Info]);
+        assert_eq!(level(State::Backup, State::Fault), [Level::Warn, Level::Info]);
+        assert_eq!(level(State::Fault, State::Backup), [Level::Info, Level::Info]);
+        assert_eq!(level(State::Backup, State::Master), [Level::Info, Level::Info]);
         let address = IpAddr::from([10, 0, 0, 2]);
         let split = Notice::AddressConflict { address, mac: [2; 6] };
         assert_eq!(level_of_notice(&split), Level::Error);

@@ -1,4 +1,4 @@
-//! Attaching the programs to interfaces: whether, in which way, and what next where that one is not to be had.
+//! Attaching the programs to interfaces: whether, in which way, and what next where that one is not available.
 
 use super::attempt::Attempt;
 use super::effect::Effect;

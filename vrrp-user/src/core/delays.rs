@@ -55,7 +55,7 @@ impl Delayed {
         [announcement, link].into_iter().chain(periods).flatten().min()
     }
 
-    /// Takes up how often a router announces its addresses on other interfaces, and its own one.
+    /// Applies how often a router announces its addresses on other interfaces, and its own one.
     pub(super) fn configure_extra_if(
         &mut self,
         now: Nanos,

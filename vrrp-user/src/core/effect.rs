@@ -133,7 +133,7 @@ pub enum Effect {
     SendTest { router: RouterId, frames: Vec<TestFrame> },
     /// Tell scripts and fifos something.
     Notify(notification::Event),
-    /// Take up the scripts and fifos of the configuration that was read last.
+    /// Apply the scripts and fifos of the configuration that was read last.
     TakeScripts,
     /// Watch these files and processes, and no others any more. Each kind that is not empty answers
     /// [`super::Input::TrackedOnce`] when all of it was looked at.
@@ -207,7 +207,7 @@ pub enum LeaseChange {
 pub enum ManagerMessage {
     /// All routers were looked at: those who wait for us can go on. Also after [`Self::Reloading`].
     Ready(StateCounts),
-    /// A new configuration is being taken up.
+    /// A new configuration is being applied.
     Reloading,
     /// The end begins.
     Stopping,

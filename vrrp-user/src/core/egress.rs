@@ -74,7 +74,7 @@ impl Core {
         self.egress.schedule(self.now, FIRST);
     }
 
-    /// The one before is there, or cannot be had.
+    /// The one before is there, or is not available.
     pub(super) fn egress_goes_on(&mut self) {
         self.egress.schedule(self.now, PAUSE);
     }

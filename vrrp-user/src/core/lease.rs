@@ -121,7 +121,7 @@ impl Core {
         }
     }
 
-    /// Why a fence that is wanted cannot be had where a router lives, and what that means.
+    /// Why a fence that is wanted is not available where a router lives, and what that means.
     pub(super) fn fence_problem(&self, id: RouterId) -> Option<String> {
         self.terms(id)?;
         let router = self.router(id);
@@ -137,7 +137,7 @@ impl Core {
         };
         let (fence, on) = (router.fence.name(), &router.interface);
         Some(format!(
-            "fence = {fence} cannot be had: {on} {why}, and this host would go on to {then} when the daemon is killed or stands \
+            "fence = {fence} is not available: {on} {why}, and this host would go on to {then} when the daemon is killed or stands \
              still; see `vrrp-user doctor`, or accept it with fence = off"
         ))
     }

@@ -37,14 +37,18 @@ pub enum LogLine {
     /// Something that was noticed.
     Notice(Notice),
     /// A change of state, and why; of a group there is no other cause than its members.
-    Transition {
-        /// Before.
-        from: State,
-        /// After.
-        to: State,
-        /// Why.
-        cause: Option<Cause>,
-    },
+    Transition(StateChange, Option<Cause>),
+}
+
+/// What changed to what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateChange {
+    /// Before.
+    pub from: State,
+    /// After.
+    pub to: State,
+    /// Whether an operator ordered it, so that nothing is wrong.
+    pub is_ordered: bool,
 }
 
 impl LogLine {
@@ -52,7 +56,7 @@ impl LogLine {
     fn kind(&self) -> &'static str {
         match self {
             Self::Notice(notice) => notice.name(),
-            Self::Transition { .. } => TRANSITION,
+            Self::Transition(..) => TRANSITION,
         }
     }
 
@@ -61,7 +65,7 @@ impl LogLine {
         match self {
             Self::Notice(notice) if notice.is_transition() => None,
             Self::Notice(_) => Some(1),
-            Self::Transition { .. } => Some(TRANSITIONS),
+            Self::Transition(..) => Some(TRANSITIONS),
         }
     }
 }
@@ -87,10 +91,10 @@ struct Crowd {
 }
 
 /// How many changed from one state to another.
-pub type Counted = Vec<((State, State), u64)>;
+pub type Counted = Vec<(StateChange, u64)>;
 
 impl Crowd {
-    fn admit(&mut self, now: Nanos, from: State, to: State) -> bool {
+    fn admit(&mut self, now: Nanos, change: StateChange) -> bool {
         if self.written == 0 || now >= self.began + CROWD_WINDOW {
             (self.began, self.written) = (now, 0);
         }
@@ -98,9 +102,9 @@ impl Crowd {
             self.written += 1;
             return true;
         }
-        match self.counted.iter_mut().find(|(change, _)| *change == (from, to)) {
+        match self.counted.iter_mut().find(|(counted, _)| *counted == change) {
             Some((_, count)) => *count += 1,
-            None => self.counted.push(((from, to), 1)),
+            None => self.counted.push((change, 1)),
         }
         self.due.get_or_insert(now + CROWD_PAUSE);
         false
@@ -135,7 +139,7 @@ impl LogLimit {
         self.admit_kind(now, about, line)
             && match line {
                 LogLine::Notice(_) => true,
-                LogLine::Transition { from, to, .. } => self.crowd.admit(now, from, to),
+                LogLine::Transition(change, _) => self.crowd.admit(now, change),
             }
     }
 
@@ -238,6 +242,10 @@ mod tests {
         LogLine::Notice(Notice::NewMaster { master, priority: Priority(254) })
     }
 
+    fn change(from: State, to: State) -> StateChange {
+        StateChange { from, to, is_ordered: false }
+    }
+
     fn at(millis: u64) -> Nanos {
         Nanos::from_millis(millis)
     }
@@ -281,8 +289,8 @@ mod tests {
     #[test]
     fn changes_of_state_are_written_until_there_are_too_many() {
         let mut limit = LogLimit::default();
-        let there = LogLine::Transition { from: State::Backup, to: State::Master, cause: None };
-        let back = LogLine::Transition { from: State::Master, to: State::Backup, cause: None };
+        let there = LogLine::Transition(change(State::Backup, State::Master), None);
+        let back = LogLine::Transition(change(State::Master, State::Backup), None);
         let group = About::Group(GroupId(3));
         for number in 0..1_000 {
             let line = if number % 2 == 0 { there } else { back };
@@ -300,7 +308,7 @@ mod tests {
     #[test]
     fn a_crowd_is_a_line_a_second() {
         let mut limit = LogLimit::default();
-        let turn = |to| LogLine::Transition { from: State::Init, to, cause: None };
+        let turn = |to| LogLine::Transition(change(State::Init, to), None);
         let admitted = (0..2_000).filter(|number| {
             let to = if number % 10 == 0 { State::Fault } else { State::Backup };
             limit.admit(at(1_000), About::Router(RouterId(*number)), turn(to))
@@ -308,7 +316,8 @@ mod tests {
         assert_eq!(admitted.count(), 50);
         assert_eq!((limit.next(), limit.crowd(at(1_999))), (Some(at(2_000)), vec![]));
         let counted = limit.crowd(at(2_000));
-        let (fault, backup) = ((State::Init, State::Fault), (State::Init, State::Backup));
+        let (fault, backup) =
+            [State::Fault, State::Backup].map(|to| change(State::Init, to)).into();
         assert_eq!(counted, [(fault, 195), (backup, 1755)]);
         assert_eq!((limit.next(), limit.crowd(at(3_000))), (None, vec![]));
         // It was a while ago.

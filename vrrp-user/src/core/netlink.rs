@@ -61,7 +61,7 @@ pub enum UnicastFilter {
 }
 
 impl UnicastFilter {
-    /// Why a virtual MAC address cannot be had there, as the end of "INTERFACE ...".
+    /// Why a virtual MAC address is not available there, as the end of "INTERFACE ...".
     pub const fn lacks(self) -> Option<&'static str> {
         match self {
             Self::Own => Some(

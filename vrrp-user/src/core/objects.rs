@@ -122,7 +122,7 @@ impl Core {
         self.ask_objects(asked);
     }
 
-    /// Takes up what another configuration says of it, or only whether it differs.
+    /// Applies what another configuration says of it, or only whether it differs.
     pub(super) fn take_fixed(&mut self, config: &Config, check: bool) -> bool {
         let promote = promoting(config);
         let differs = (&self.objects.fixed, &self.objects.promote) != (&config.fixed, &promote);
@@ -134,7 +134,7 @@ impl Core {
         differs
     }
 
-    /// Takes up what another configuration says of a router: what it had before goes, what is new comes, and the rest
+    /// Applies what another configuration says of a router: what it had before goes, what is new comes, and the rest
     /// is not touched.
     pub(super) fn take_objects(&mut self, id: RouterId, routing: &model::Routing, is_master: bool) {
         let asked = self.objects.set(id, routing);

@@ -31,8 +31,11 @@ impl Core {
                 let down = order == Order::StepDown;
                 // A group moves as a whole.
                 let routers = self.with_their_groups(&asked);
-                let changed: Vec<RouterId> =
-                    routers.iter().copied().filter(|id| self.stepped_down(*id) != down).collect();
+                let changed: Vec<RouterId> = routers
+                    .iter()
+                    .copied()
+                    .filter(|id| self.has_stepped_down(*id) != down)
+                    .collect();
                 for id in &changed {
                     self.engine.step_down(now, *id, down);
                 }
@@ -85,7 +88,7 @@ impl Core {
         given
     }
 
-    fn stepped_down(&self, id: RouterId) -> bool {
+    pub(super) fn has_stepped_down(&self, id: RouterId) -> bool {
         self.engine.explain(id).is_some_and(|explanation| explanation.stepped_down)
     }
 

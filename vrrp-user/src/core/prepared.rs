@@ -21,7 +21,7 @@ pub struct Refusal {
     pub warnings: Vec<String>,
 }
 
-/// A configuration that can be taken up.
+/// A configuration that can be applied.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     /// The configuration.
@@ -38,7 +38,7 @@ pub struct Prepared {
     pub virtual_addresses: Vec<IpAddr>,
     /// Whether scripts and fifos are told anything.
     pub notifies: bool,
-    /// Whether fifos are told the state of every router when it has been taken up.
+    /// Whether fifos are told the state of every router when it has been applied.
     pub states_on_reload: bool,
     /// What the user should know.
     pub diagnostics: Vec<Diagnostic>,

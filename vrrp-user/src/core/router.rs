@@ -599,7 +599,7 @@ impl RouterRuntime {
         })
     }
 
-    /// Takes up a new place. Returns the registration to remove and the one to make, if they changed.
+    /// Moves to a new place. Returns the registration to remove and the one to make, if they changed.
     pub fn moved(
         &mut self,
         place: Option<RouterLink>,

@@ -58,7 +58,7 @@ impl Core {
             Some((name, interface.lacks_for_virtual_mac(mac)?))
         })?;
         Some(format!(
-            "its virtual MAC address cannot be had: {on} {why}; use another interface, or go without (virtual_mac = false)"
+            "its virtual MAC address is not available: {on} {why}; use another interface, or go without (virtual_mac = false)"
         ))
     }
 

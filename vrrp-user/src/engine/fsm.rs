@@ -697,7 +697,7 @@ impl VirtualRouter {
         self.wants = self.is_owner() && !delayed;
     }
 
-    /// Takes up another effective priority. A master shows it in its next advertisement.
+    /// Applies another effective priority. A master shows it in its next advertisement.
     fn change_priority(&mut self, now: Nanos, to: Priority, out: &mut VecDeque<Action>) {
         let from = std::mem::replace(&mut self.priority, to);
         if from == to {

@@ -73,7 +73,7 @@ impl Group {
         &self.spec
     }
 
-    /// Takes up another specification and returns the former.
+    /// Applies another specification and returns the former.
     pub fn replace(&mut self, spec: GroupSpec) -> GroupSpec {
         std::mem::replace(&mut self.spec, spec)
     }

@@ -115,7 +115,7 @@ pub fn expendable(bytes: Option<u64>) {
 }
 
 /// Runs something that needs much memory for a short time. The allocator gives each thread a heap of its own:
-/// what stays does not lie among what goes, and [`give_back`] gives whole pages back. Where there is no thread to be had, it
+/// what stays does not lie among what goes, and [`give_back`] gives whole pages back. Where no thread can be started, it
 /// is run without.
 pub fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     let place = Mutex::new(Some(work));

@@ -1,4 +1,4 @@
-//! Advertisements by a packet socket (packet(7)), where neither XDP nor tc is to be had: one socket for all such
+//! Advertisements by a packet socket (packet(7)), where neither XDP nor tc is available: one socket for all such
 //! interfaces.
 
 use std::io::{self, IoSliceMut};

@@ -12,7 +12,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// How often it is looked for where inotify(7) is not to be had.
+/// How often it is looked for where inotify(7) is not available.
 const LOOK: Duration = Duration::from_secs(60);
 
 /// Such a file. Must be used in a runtime.

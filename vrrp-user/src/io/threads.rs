@@ -7,7 +7,7 @@ use std::thread::{Builder, JoinHandle};
 use tokio::runtime::{self, Runtime};
 
 /// Starts a thread with a runtime of its own.
-/// Errors: there is no thread to be had, or no runtime.
+/// Errors: no thread can be started, or no runtime.
 pub fn with_runtime(
     name: &str,
     work: impl FnOnce(Runtime) + Send + 'static,

@@ -87,7 +87,7 @@ pub struct Packages {
 }
 
 impl Packages {
-    /// Downloads to the cache what is missing there or old. What cannot be had is said, and is missing then.
+    /// Downloads to the cache what is missing there or old. what is not available is said, and is missing then.
     /// Errors: the cache cannot be written.
     pub fn get(kernels: &[&Kernel]) -> Result<Self> {
         Self::get_to(setup::cache_dir()?.join("kernels"), kernels)
@@ -335,7 +335,7 @@ impl Apt {
     }
 
     /// Packages of this release, with what they depend on and is not installed, unpacked to a directory.
-    /// Errors: they cannot be had, or the directory cannot be written.
+    /// Errors: they are not available, or the directory cannot be written.
     pub fn install(&self, packages: &[&str], to: &Path) -> Result<()> {
         self.unpack_all(&mut self.command("apt-get", &[]), packages, to)
     }

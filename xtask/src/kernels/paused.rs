@@ -75,7 +75,7 @@ pub struct Outside {
 }
 
 impl Outside {
-    /// Makes it; QEMU's monitor will be in this directory. `Err` inside: why that cannot be had here.
+    /// Makes it; QEMU's monitor will be in this directory. `Err` inside: why that is not available here.
     /// Errors: it cannot be made.
     pub fn new(directory: &Path) -> Result<Result<Self, String>> {
         if !nix::unistd::geteuid().is_root() {

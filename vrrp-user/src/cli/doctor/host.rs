@@ -118,11 +118,11 @@ fn programs(
         }
     };
     let refused = [
-        (&trial.xdp, "vrrp_xdp", "tc works, but XDP is not to be had"),
+        (&trial.xdp, "vrrp_xdp", "tc works, but XDP is not available"),
         (
             &trial.ingress,
             "vrrp_ingress",
-            "XDP works, but where it is not to be had there is no tc, either",
+            "XDP works, but where it is not available there is no tc, either",
         ),
         (&trial.egress, "vrrp_egress", "what is sent from the addresses is not counted"),
     ];

@@ -105,7 +105,7 @@ fn carried(On { name, filter, promiscuous, mode, is_master }: On<'_>) -> Finding
             "the filter of the device gets it when a router becomes master; whether the driver has one shows then",
         ),
         // It lacks it altogether, and was told of.
-        UnicastFilter::Own | UnicastFilter::Every => Finding::skipped(CHECK, "not to be had"),
+        UnicastFilter::Own | UnicastFilter::Every => Finding::skipped(CHECK, "not available"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Taking up a changed configuration while the routers run.
+//! Applying a changed configuration while the routers run.
 //!
 //! The file is read, checked and prepared elsewhere ([`super::Effect::ReadConfiguration`]). If anything in it is an error,
 //! nothing changes. Otherwise a core goes through the routers part by part, and whoever drives it looks at timers in

@@ -3,7 +3,7 @@
 //! What is in a file may take more memory than there is, or more time, or meet a mistake of ours. A thread cannot be
 //! given up without a trace, and the kernel that runs out of memory ends processes, not threads. The other process is
 //! limited to what there is room for, is the first to go when memory ends, and is ended when it takes too long. It says
-//! whether the configuration can be taken up; only then is it read here.
+//! whether the configuration can be applied; only then is it read here.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -40,7 +40,7 @@ pub fn child(
 }
 
 /// Asks the other process.
-/// Errors: why the configuration cannot be taken up.
+/// Errors: why the configuration cannot be applied.
 pub fn ask(path: &Path, settings: &Settings) -> Result<(), Refusal> {
     // The running program, whatever has been put in the place of its file meanwhile.
     let mut command = Command::new("/proc/self/exe");
@@ -56,7 +56,7 @@ pub fn ask(path: &Path, settings: &Settings) -> Result<(), Refusal> {
     }
     let room = memory::room();
     if let Some(room) = room {
-        // Taking the configuration up needs some as well.
+        // Applying the configuration needs some as well.
         command.arg("--memory").arg((room / 4 * 3).to_string());
     }
     command.stdin(Stdio::null()).stderr(Stdio::null());

@@ -109,7 +109,7 @@ impl VirtualRouter {
         }
     }
 
-    /// Takes up the specification; returns the old one.
+    /// Applies the specification; returns the old one.
     fn replace(&mut self, spec: &RouterSpec) -> RouterSpec {
         let mut old = std::mem::replace(&mut self.spec, spec.clone());
         if old.addresses == spec.addresses {

@@ -168,7 +168,7 @@ impl Error {
         move |source| Self::Pins { path: path.to_owned(), source }
     }
 
-    /// What it says is not to be had here, so that the daemon works without; `None` where something else is wrong.
+    /// What it says is not available here, so that the daemon works without; `None` where something else is wrong.
     fn lack(&self) -> Option<Lack> {
         match self {
             Self::NotPermitted(_) => capability::missing_here()

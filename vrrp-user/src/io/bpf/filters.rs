@@ -10,7 +10,7 @@ use crate::io::netlink::{Hook, HookPoint, HookState, Inspector};
 
 /// Priority of our filter where there is no tcx: the first, as another one may end the chain. Of several BPF filters of that
 /// priority the newest runs first (`cls_bpf_change`, net/sched/cls_bpf.c); where one of another kind has it, the kernel
-/// refuses ours, and tc is not to be had.
+/// refuses ours, and tc is not available.
 pub(super) const FILTER_PRIORITY: u16 = 1;
 
 /// Number of our filters on clsact, which is the same in all versions.

@@ -271,8 +271,8 @@ pub(super) fn lacks(refused: &Refused, copies: bool, tcx: bool) -> Vec<(log::Lev
     let Refused { xdp, ingress, egress } = refused;
     let mut lacks = Vec::new();
     let refused = [
-        (xdp, "XDP is not to be had, and advertisements are received by tc"),
-        (ingress, "tc is not to be had for what XDP cannot receive"),
+        (xdp, "XDP is not available, and advertisements are received by tc"),
+        (ingress, "tc is not available for what XDP cannot receive"),
         (egress, NOT_COUNTED),
     ];
     for (error, means) in refused {
