@@ -217,6 +217,23 @@ fn top_shows_a_master_obeys_keys_and_leaves_the_terminal_as_it_was() -> Result<(
     top.press("q");
     top.ends_in_order()?;
 
+    // An order, once somebody has said yes; by the mouse another row is selected (button 0, column 5, line 6).
+    let mut top = Top::start(&host)?;
+    top.wait_for("2 MASTER")?;
+    top.press("\x1b[<0;5;6M\x1b[<0;5;6mS");
+    top.wait_for("step-down second (eth0/7, MASTER)?")?;
+    top.press("n");
+    top.wait_for("q quit")?;
+    top.press("Sy");
+    top.wait_for("second stepped down")?;
+    daemon.wait_state(&host, "second", "FAULT", LONG)?;
+    top.wait_for("1 FAULT")?;
+    // What is wrong is first now.
+    top.press("gUy");
+    daemon.wait_state(&host, "second", "MASTER", LONG)?;
+    top.press("q");
+    top.ends_in_order()?;
+
     // A signal.
     let mut top = Top::start(&host)?;
     top.wait_for("2 routers")?;

@@ -167,7 +167,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Top { instance, bpffs } => {
             // It writes for itself.
             drop(out);
-            top::top(instance.instance, bpffs.bpffs)?;
+            top::top(&instance.instance, bpffs.bpffs)?;
         }
         Command::Check { file, config_id, instance, as_user, all, json } => {
             let options = config::Options {

@@ -1,19 +1,23 @@
 //! `vrrp-user top`: routers, rates, refusals and events on one screen.
 //!
-//! [`model`] is what is shown and what keys do, [`view`] draws it, [`source`] reads the figures on a thread of
-//! its own, so that a slow daemon does not hold up the keyboard. Only this file speaks to the terminal.
+//! [`model`] is what is shown and what keys and the mouse do, [`view`] draws it, [`source`] reads the figures on a thread of
+//! its own, so that a slow daemon does not hold up the keyboard; so are orders ([`action`]) carried out. Only this file speaks
+//! to the terminal.
 
+mod action;
+mod hit;
 mod model;
+mod parts;
 mod source;
 mod view;
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::process;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+use std::{panic, process};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -21,8 +25,10 @@ use nix::sys::signal::{SigSet, Signal};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event};
 
+use self::action::Action;
 use self::model::{Flow, Model, Reading};
 use self::source::Source;
+use crate::control::client;
 use crate::types::instance::Instance;
 
 /// From one reading to the next.
@@ -31,6 +37,11 @@ const PERIOD: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How long the end may take after that of the terminal, or a signal.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// Clicks and the wheel are reported, in a form without bounds, and no motion (xterm's control sequences, DECSET 1000 and
+/// 1006).
+const MOUSE_ON: &[u8] = b"\x1b[?1000h\x1b[?1006h";
+const MOUSE_OFF: &[u8] = b"\x1b[?1006l\x1b[?1000l";
 
 /// `top` cannot show anything.
 #[derive(Debug, thiserror::Error)]
@@ -47,12 +58,14 @@ pub enum Error {
 
 enum Message {
     Reading(Box<Reading>),
+    /// What came of an order; `Err` is why it was refused.
+    Answer(Action, Result<String, String>),
     /// A signal says that it is over.
     End,
 }
 
 /// Shows the screen until `q` or a signal.
-pub fn top(instance: Instance, bpffs: Option<PathBuf>) -> Result<(), Error> {
+pub fn top(instance: &Instance, bpffs: Option<PathBuf>) -> Result<(), Error> {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         return Err(Error::NoTerminal);
     }
@@ -60,11 +73,19 @@ pub fn top(instance: Instance, bpffs: Option<PathBuf>) -> Result<(), Error> {
     log::set_max_level(log::LevelFilter::Off);
     let (sender, messages) = channel();
     end_on_signals(sender.clone())?;
-    let reader = read(Source::new(instance, bpffs), sender)?;
+    let reader = read(Source::new(instance.clone(), bpffs), sender.clone())?;
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let _ = mouse(false);
+        before(info);
+    }));
     // Also restores the terminal on a panic.
     let mut terminal = ratatui::try_init()?;
-    let result = show(&mut terminal, &messages, &reader);
+    let order = |action| order(instance, action, sender.clone());
+    let result = mouse(true).and_then(|()| show(&mut terminal, &messages, &reader, &order));
+    let reset = mouse(false);
     ratatui::try_restore()?;
+    reset?;
     Ok(result?)
 }
 
@@ -112,10 +133,27 @@ fn read(mut source: Source, sender: Sender<Message>) -> io::Result<JoinHandle<()
     })
 }
 
+fn mouse(on: bool) -> io::Result<()> {
+    let mut out = io::stdout();
+    out.write_all(if on { MOUSE_ON } else { MOUSE_OFF })?;
+    out.flush()
+}
+
+/// Has it carried out, on a thread of its own.
+fn order(instance: &Instance, action: Action, sender: Sender<Message>) -> io::Result<()> {
+    let instance = instance.clone();
+    thread::Builder::new().spawn(move || {
+        let answer = client::order(&instance, action.request()).map_err(|error| error.to_string());
+        let _ = sender.send(Message::Answer(action, answer));
+    })?;
+    Ok(())
+}
+
 fn show(
     terminal: &mut DefaultTerminal,
     messages: &Receiver<Message>,
     reader: &JoinHandle<()>,
+    order: &dyn Fn(Action) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut model = Model::default();
     let mut is_old = true;
@@ -127,17 +165,25 @@ fn show(
             is_old = false;
         }
         if event::poll(PATIENCE)? {
-            is_old = true;
             let flow = match event::read()? {
-                Event::Key(key) => model.press(key),
-                Event::Resize(..)
-                | Event::FocusGained
-                | Event::FocusLost
-                | Event::Mouse(_)
-                | Event::Paste(_) => Flow::Continue,
+                Event::Key(key) => {
+                    is_old = true;
+                    model.press(key)
+                }
+                Event::Mouse(event) => {
+                    is_old |= model.mouse(event);
+                    Flow::Continue
+                }
+                Event::Resize(..) | Event::FocusGained | Event::FocusLost | Event::Paste(_) => {
+                    is_old = true;
+                    Flow::Continue
+                }
             };
             if flow == Flow::Quit {
                 return Ok(());
+            }
+            if let Some(action) = model.ordered.take() {
+                order(action)?;
             }
         }
         if reader.is_finished() {
@@ -147,6 +193,10 @@ fn show(
         for message in messages.try_iter() {
             match message {
                 Message::End => return Ok(()),
+                Message::Answer(action, answer) => {
+                    model.answered(&action, answer);
+                    is_old = true;
+                }
                 Message::Reading(reading) => {
                     model.update(*reading);
                     is_old = true;

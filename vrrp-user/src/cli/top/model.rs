@@ -4,13 +4,21 @@ use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
-use ratatui::crossterm::event::{KeyCode as Key, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::event::{
+    KeyCode as Key, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
+};
 use vrrp_common::reason::Reason;
+
+use super::action::{Action, Order};
+use super::hit::{Hits, Target};
+pub use super::parts::{Column, Pane};
 
 pub use crate::types::state::State;
 
 /// Span over which rates are averaged, seconds: an advertisement a second is then not 0 or 2 of them.
 const RATE_WINDOW_S: f64 = 3.0;
+/// Lines that a turn of the wheel goes.
+const WHEEL: usize = 3;
 /// Events that are kept.
 const EVENTS: usize = 1000;
 
@@ -123,72 +131,6 @@ pub struct Reading {
     pub took: Duration,
 }
 
-/// What a column holds; also what is sorted by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Column {
-    /// Name of the router.
-    #[default]
-    Name,
-    Interface,
-    Vrid,
-    State,
-    Priority,
-    Master,
-    /// Time in the state.
-    Since,
-    /// Advertisements accepted per second.
-    Received,
-    /// Advertisements sent per second.
-    Sent,
-    /// Advertisements refused per second.
-    Refused,
-    /// Bytes per second to the addresses.
-    RxTraffic,
-    /// Bytes per second from the addresses.
-    TxTraffic,
-    /// Virtual addresses.
-    Addresses,
-    /// The reason for the state.
-    Reason,
-}
-
-impl Column {
-    /// All, from left to right: the key that sorts by it, its head, and what it is in words.
-    pub const ALL: [(Self, char, &'static str, &'static str); 14] = [
-        (Self::Name, 'n', "ROUTER", "what is wrong first, then the name"),
-        (Self::Interface, 'i', "IFACE", "interface"),
-        (Self::Vrid, 'v', "VRID", "virtual router identifier"),
-        (Self::State, 's', "STATE", "state, masters first"),
-        (Self::Priority, 'p', "PRIO", "effective priority"),
-        (Self::Master, 'm', "MASTER", "address of the master"),
-        (Self::Since, 't', "SINCE", "time in this state, shortest first"),
-        (Self::Received, 'a', "IN/s", "advertisements accepted per second"),
-        (Self::Sent, 'o', "OUT/s", "advertisements sent per second"),
-        (Self::Refused, 'x', "REF/s", "advertisements refused per second"),
-        (Self::RxTraffic, 'r', "RX/s", "bytes per second to its addresses"),
-        (Self::TxTraffic, 'w', "TX/s", "bytes per second from its addresses"),
-        (Self::Addresses, 'd', "ADDRESSES", "virtual addresses (where there is room)"),
-        (Self::Reason, 'y', "REASON", "why it is in that state (where there is room)"),
-    ];
-
-    pub const fn title(self) -> &'static str {
-        Self::ALL[self as usize].2
-    }
-
-    /// Whether it is about amounts, the largest of which are looked for.
-    pub const fn is_amount(self) -> bool {
-        matches!(
-            self,
-            Self::Priority
-                | Self::Received
-                | Self::Sent
-                | Self::Refused
-                | Self::RxTraffic
-                | Self::TxTraffic
-        )
-    }
-}
-
 /// Per second; `None` while there is nothing to compare with.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rates {
@@ -220,37 +162,6 @@ impl Row {
     }
 }
 
-/// What the second pane shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::IntoStaticStr)]
-pub enum Pane {
-    /// Packets that were not accepted, by reason.
-    #[default]
-    #[strum(serialize = "Refused")]
-    Refusals,
-    /// What is wrong at the moment.
-    Problems,
-    /// What changed while `top` looked on.
-    Events,
-    Router,
-}
-
-impl Pane {
-    pub const ALL: [Self; 4] = [Self::Problems, Self::Refusals, Self::Events, Self::Router];
-
-    pub fn title(self) -> &'static str {
-        self.into()
-    }
-
-    const fn next(self) -> Self {
-        match self {
-            Self::Refusals => Self::Events,
-            Self::Events => Self::Router,
-            Self::Router => Self::Problems,
-            Self::Problems => Self::Refusals,
-        }
-    }
-}
-
 /// What keys do at the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -261,6 +172,12 @@ pub enum Mode {
     Filter,
     /// Any of them ends the help.
     Help,
+    /// They scroll the selected router, which has the screen.
+    Router,
+    /// One of them says yes to what is asked.
+    Confirm,
+    /// Any of them ends what the daemon refused.
+    Refused,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -315,6 +232,15 @@ pub struct Model {
     /// Whether somebody wanted that one.
     is_pane_chosen: bool,
     pub(super) mode: Mode,
+    /// First line of the pane that is seen; drawing bounds it.
+    pub(super) scroll: usize,
+    /// What somebody has to say yes to.
+    pub(super) asked: Option<Action>,
+    /// What is to be carried out.
+    pub(super) ordered: Option<Action>,
+    /// What the daemon said to the last order; `Err` is why it refused.
+    pub(super) answer: Option<Result<String, String>>,
+    pub(super) hits: Hits,
     /// How long the last drawing took.
     pub(super) drawn: Duration,
 }
@@ -471,9 +397,17 @@ impl Model {
             Key::Char(_) if is_control => return Flow::Continue,
             _ => {}
         }
+        if self.answer.as_ref().is_some_and(Result::is_ok) {
+            self.answer = None;
+        }
         match self.mode {
             Mode::Table => return self.command(key),
-            Mode::Help => self.mode = Mode::Table,
+            Mode::Help | Mode::Refused => self.back(),
+            Mode::Router => return self.scroll_router(key),
+            Mode::Confirm => {
+                self.ordered = self.asked.take().filter(|_| key == Key::Char('y'));
+                self.back();
+            }
             Mode::Filter => {
                 match key {
                     Key::Char(c) => self.filter.push(c),
@@ -530,7 +464,14 @@ impl Model {
                 self.arrange();
             }
             Key::Tab => self.choose(self.pane.next()),
+            Key::Enter if self.pane == Pane::Router && self.selected().is_some() => {
+                (self.mode, self.scroll) = (Mode::Router, 0);
+            }
             Key::Enter => self.choose(Pane::Router),
+            Key::Char('J') => self.scroll += 1,
+            Key::Char('K') => self.scroll = self.scroll.saturating_sub(1),
+            Key::Char('S') => self.ask(Order::StepDown),
+            Key::Char('U') => self.ask(Order::Resume),
             Key::Up | Key::Char('k') => self.select(self.selected.saturating_sub(1)),
             Key::Down | Key::Char('j') => self.select(self.selected + 1),
             Key::PageUp => self.select(self.selected.saturating_sub(page)),
@@ -539,10 +480,7 @@ impl Model {
             Key::End | Key::Char('G') => self.select(self.shown.len()),
             Key::Char(c) => {
                 if let Some((column, ..)) = Column::ALL.into_iter().find(|(_, key, ..)| *key == c) {
-                    // The same key again turns the order round.
-                    self.is_reversed = self.sort == column && !self.is_reversed;
-                    self.sort = column;
-                    self.arrange();
+                    self.sort_by(column);
                 }
             }
             _ => {}
@@ -551,7 +489,122 @@ impl Model {
     }
 
     fn choose(&mut self, pane: Pane) {
-        (self.pane, self.is_pane_chosen) = (pane, true);
+        (self.pane, self.is_pane_chosen, self.scroll) = (pane, true, 0);
+    }
+
+    /// The same column again turns the order round.
+    fn sort_by(&mut self, column: Column) {
+        self.is_reversed = self.sort == column && !self.is_reversed;
+        self.sort = column;
+        self.arrange();
+    }
+
+    /// To the table.
+    fn back(&mut self) {
+        (self.mode, self.asked, self.scroll) = (Mode::Table, None, 0);
+        self.answer = None;
+    }
+
+    #[allow(clippy::wildcard_enum_match_arm, reason = "most keys mean nothing here")]
+    fn scroll_router(&mut self, key: Key) -> Flow {
+        let page = self.page.max(1);
+        match key {
+            Key::Esc | Key::Enter | Key::Char('q') => self.back(),
+            Key::Up | Key::Char('k' | 'K') => self.scroll = self.scroll.saturating_sub(1),
+            Key::Down | Key::Char('j' | 'J') => self.scroll += 1,
+            Key::PageUp => self.scroll = self.scroll.saturating_sub(page),
+            Key::PageDown | Key::Char(' ') => self.scroll += page,
+            Key::Home | Key::Char('g') => self.scroll = 0,
+            Key::End | Key::Char('G') => self.scroll = usize::MAX / 2,
+            Key::Char('S') => self.ask(Order::StepDown),
+            Key::Char('U') => self.ask(Order::Resume),
+            _ => {}
+        }
+        Flow::Continue
+    }
+
+    /// Asks first: one key is pressed soon.
+    fn ask(&mut self, order: Order) {
+        self.asked = self.selected().map(|Row { router, .. }| Action {
+            order,
+            router: router.name.clone(),
+            place: format!("{}/{}", router.interface, router.vrid),
+            state: router.state,
+            group: router.detail("group").map(|group| {
+                let of = |row: &&Row| row.router.detail("group") == Some(group);
+                (group.to_owned(), self.rows.iter().filter(of).count())
+            }),
+        });
+        if self.asked.is_some() {
+            self.mode = Mode::Confirm;
+        }
+    }
+
+    /// What came of an order.
+    pub fn answered(&mut self, action: &Action, answer: Result<String, String>) {
+        let clock = self.reading.as_ref().map_or("", |reading| &reading.clock);
+        let said = match &answer {
+            Ok(done) => done.clone(),
+            Err(why) => format!("{} {} was refused: {why}", action.name(), action.router()),
+        };
+        self.events.push_front(format!("{clock} {said}"));
+        if answer.is_err() {
+            self.mode = Mode::Refused;
+        }
+        self.answer = Some(answer.map_err(|_| said));
+    }
+
+    /// Whether the screen is another one now.
+    pub fn mouse(&mut self, event: MouseEvent) -> bool {
+        let target = self.hits.at(event.column, event.row);
+        let down = match event.kind {
+            MouseEventKind::ScrollDown => true,
+            MouseEventKind::ScrollUp => false,
+            MouseEventKind::Down(MouseButton::Left) => return self.click(target),
+            MouseEventKind::Down(MouseButton::Right | MouseButton::Middle)
+            | MouseEventKind::Up(_)
+            | MouseEventKind::Drag(_)
+            | MouseEventKind::Moved
+            | MouseEventKind::ScrollLeft
+            | MouseEventKind::ScrollRight => return false,
+        };
+        let moved = |at: usize| if down { at + WHEEL } else { at.saturating_sub(WHEEL) };
+        match (self.mode, target) {
+            (Mode::Router, _) => self.scroll = moved(self.scroll),
+            (Mode::Table | Mode::Filter, Some(Target::Row(_) | Target::Head(_))) => {
+                self.select(moved(self.selected));
+            }
+            (Mode::Table | Mode::Filter, Some(Target::Pane(pane) | Target::Tab(pane))) => {
+                if pane != self.pane {
+                    self.choose(pane);
+                }
+                self.scroll = moved(self.scroll);
+            }
+            (Mode::Table | Mode::Filter, None)
+            | (Mode::Help | Mode::Confirm | Mode::Refused, _) => {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn click(&mut self, target: Option<Target>) -> bool {
+        match self.mode {
+            Mode::Table | Mode::Filter => {}
+            Mode::Help | Mode::Refused | Mode::Router => {
+                self.back();
+                return true;
+            }
+            // Yes is a key, so that nobody says it by a click that was meant for something else.
+            Mode::Confirm => return false,
+        }
+        match target {
+            Some(Target::Row(row)) => self.select(self.first + row),
+            Some(Target::Head(column)) => self.sort_by(column),
+            Some(Target::Tab(pane) | Target::Pane(pane)) if pane != self.pane => self.choose(pane),
+            Some(Target::Tab(_) | Target::Pane(_)) | None => return false,
+        }
+        true
     }
 
     /// What is wrong.
@@ -561,6 +614,9 @@ impl Model {
 
     fn select(&mut self, index: usize) {
         self.selected = index.min(self.shown.len().saturating_sub(1));
+        if self.pane == Pane::Router {
+            self.scroll = 0;
+        }
         // The first row is whatever is first; any other is the router in it.
         self.followed = self.selected().filter(|_| self.selected > 0).map(Row::id);
     }
@@ -829,7 +885,7 @@ pub mod tests {
                 .enumerate()
                 .all(|(place, (column, ..))| column as usize == place)
         );
-        assert!("qhfgGjkR/? ".chars().all(|c| !keys.contains(&c)));
+        assert!("qhfgGjkRJKSU/? ".chars().all(|c| !keys.contains(&c)));
     }
 
     #[test]
@@ -883,6 +939,48 @@ pub mod tests {
         model.update(reading(5, 104.0));
         assert_eq!(names(&mut model, 10).len(), 5);
         assert_eq!(model.selected().unwrap().router.name, "VI_5");
+    }
+
+    #[test]
+    fn an_order_is_asked_for_before_it_is_given() {
+        let mut model = model(3);
+        for router in [0, 1] {
+            model.rows[router].router.details.push(("group", "G".to_owned()));
+        }
+        press(&mut model, "S");
+        let asked = model.asked.as_ref().unwrap().question();
+        assert_eq!(asked[0], "step-down VI_1 (eth0/1, MASTER)?");
+        assert!(asked[1].starts_with("It gives up its addresses"), "{asked:?}");
+        assert_eq!(asked[2], "So do all 2 routers of its sync group G.");
+        // Any other key is no, and so is a click.
+        model.press(Key::Enter);
+        assert_eq!((&model.ordered, &model.asked, model.mode), (&None, &None, Mode::Table));
+        press(&mut model, "Sy");
+        let request = |action: &Action| action.request();
+        let wanted = crate::api::Request::StepDown { name: "VI_1".to_owned() };
+        assert_eq!(model.ordered.as_ref().map(request), Some(wanted));
+        let action = model.ordered.take().unwrap();
+        model.answered(&action, Ok("VI_1 stepped down".to_owned()));
+        assert_eq!(
+            (model.mode, model.events[0].as_str()),
+            (Mode::Table, "12:00:01 VI_1 stepped down")
+        );
+        press(&mut model, "j");
+        assert_eq!(model.answer, None);
+        // A refusal stays until it was seen.
+        press(&mut model, "Uy");
+        let action = model.ordered.take().unwrap();
+        assert_eq!((action.name(), action.router()), ("resume", "VI_2"));
+        model.answered(&action, Err("not permitted".to_owned()));
+        let why = "resume VI_2 was refused: not permitted".to_owned();
+        assert_eq!((model.mode, &model.answer), (Mode::Refused, &Some(Err(why))));
+        press(&mut model, "q");
+        assert_eq!((model.mode, &model.answer), (Mode::Table, &None));
+        // Without a router there is nothing to order.
+        press(&mut model, "/nobody");
+        model.press(Key::Enter);
+        press(&mut model, "S");
+        assert_eq!((model.mode, &model.asked), (Mode::Table, &None));
     }
 
     #[test]

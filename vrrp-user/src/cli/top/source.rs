@@ -287,6 +287,13 @@ fn details(status: &RouterStatus) -> Vec<(&'static str, String)> {
         details
             .insert(1, ("master", format!("{} of priority {}", master.address, master.priority)));
     }
+    let more = [
+        ("priority", status.priority_why.clone()),
+        ("group", status.group.clone()),
+        ("mac", status.virtual_mac.clone()),
+        ("source", status.source.clone()),
+    ];
+    details.extend(more.into_iter().filter_map(|(name, value)| Some((name, value?))));
     details.extend(status.problems.iter().map(|problem| ("problem", problem.clone())));
     details
 }

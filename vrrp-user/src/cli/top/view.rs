@@ -4,12 +4,15 @@ use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style, Stylize};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Borders, Clear, Paragraph, Row as Cells, Table, TableState, Wrap};
+use ratatui::widgets::{
+    Block, Borders, Clear, Padding, Paragraph, Row as Cells, Table, TableState,
+};
 use unicode_width::UnicodeWidthStr;
 
+use super::hit::Hits;
 use super::model::{Column, Daemon, Mode, Model, Pane, Row, STATES, State};
 use crate::cli::status::{count_problems, format_duration};
-use crate::cli::terminal::cut;
+use crate::cli::terminal::{Terminal, cut};
 
 /// From this width on, all panes stand side by side.
 const WIDE: u16 = 160;
@@ -43,17 +46,29 @@ pub fn draw(frame: &mut Frame<'_>, model: &mut Model) {
         Constraint::Length(1),
     ])
     .areas(area);
+    model.hits = Hits::default();
     // First: it settles which rows are visible.
     let rows = draw_table(frame, model, table);
     frame.render_widget(Paragraph::new(header(model, rows, head.width)), head);
     frame.render_widget(Paragraph::new(unread).yellow(), notes);
-    if pane.height > 0 {
+    let below = table.union(pane);
+    if model.mode == Mode::Router {
+        frame.render_widget(Clear, below);
+        draw_pane(frame, model, Pane::Router, below, Line::from(" Router ").bold());
+    } else if pane.height > 0 {
         draw_panes(frame, model, pane);
     }
-    frame.render_widget(footer(model), foot);
-    match model.mode {
-        Mode::Help => draw_help(frame, model, area),
-        Mode::Table | Mode::Filter => {}
+    frame.render_widget(footer(model, foot.width), foot);
+    let refused = model.answer.as_ref().and_then(|answer| answer.as_ref().err());
+    match (model.mode, &model.asked) {
+        (Mode::Help, _) => draw_help(frame, model, area),
+        (Mode::Confirm, Some(action)) => {
+            draw_box(frame, " Please confirm ", &action.question(), area);
+        }
+        (Mode::Refused, _) => {
+            draw_box(frame, " Refused ", refused.map_or(&[], std::slice::from_ref), area);
+        }
+        (Mode::Table | Mode::Filter | Mode::Router | Mode::Confirm, _) => {}
     }
 }
 
@@ -193,6 +208,14 @@ fn draw_table(frame: &mut Frame<'_>, model: &mut Model, area: Rect) -> usize {
             }
         }))
     });
+    let mut x = area.x;
+    let heads = widths.iter().map(|(column, width)| {
+        let width = u16::try_from(*width).unwrap_or(u16::MAX);
+        let place = Rect { x, width, height: 1, ..area };
+        x = x.saturating_add(width).saturating_add(1);
+        (place, *column)
+    });
+    let heads = heads.collect();
     let constraints = widths
         .iter()
         .map(|(_, width)| Constraint::Length(u16::try_from(*width).unwrap_or(u16::MAX)));
@@ -212,6 +235,8 @@ fn draw_table(frame: &mut Frame<'_>, model: &mut Model, area: Rect) -> usize {
         let below = Rect { y: area.y + 1, height: 1, ..area };
         frame.render_widget(Paragraph::new(text).dim(), below);
     }
+    let height = u16::try_from(visible).unwrap_or(u16::MAX).min(area.height.saturating_sub(1));
+    (model.hits.heads, model.hits.rows) = (heads, Rect { y: area.y + 1, height, ..area });
     visible
 }
 
@@ -323,7 +348,11 @@ fn cell(row: &Row, column: Column) -> String {
     }
 }
 
-fn draw_panes(frame: &mut Frame<'_>, model: &Model, area: Rect) {
+fn draw_panes(frame: &mut Frame<'_>, model: &mut Model, area: Rect) {
+    let title = |pane: Pane, chosen: Pane| {
+        let title = Span::from(pane.title());
+        if pane == chosen { title.bold().reversed() } else { title.dim() }
+    };
     if area.width >= WIDE {
         let shown = Pane::ALL.into_iter();
         let shown = shown.filter(|pane| *pane != Pane::Problems || !model.problems().is_empty());
@@ -331,55 +360,91 @@ fn draw_panes(frame: &mut Frame<'_>, model: &Model, area: Rect) {
         let fills = (0..shown.len()).map(|place| Constraint::Fill(if place == 0 { 4 } else { 3 }));
         let areas = Layout::horizontal(fills).split(area);
         for (pane, &area) in shown.into_iter().zip(areas.iter()) {
-            let title = Line::from(format!(" {} ", pane.title())).bold();
+            let title = Line::from(vec![" ".into(), title(pane, model.pane), " ".into()]);
+            model.hits.tabs.push((Rect { height: 1, ..area }, pane));
             draw_pane(frame, model, pane, area, title);
         }
         return;
     }
     let mut titles = vec![Span::from(" ")];
+    let mut x = area.x + 1;
     for pane in Pane::ALL {
-        let title = Span::from(pane.title());
-        titles.push(if pane == model.pane { title.bold().reversed() } else { title.dim() });
-        titles.push(Span::from(" "));
+        let title = title(pane, model.pane);
+        let width = u16::try_from(title.width()).unwrap_or_default();
+        model.hits.tabs.push((Rect { x, width, height: 1, ..area }, pane));
+        x += width + 1;
+        titles.extend([title, Span::from(" ")]);
     }
     draw_pane(frame, model, model.pane, area, Line::from(titles));
 }
 
-fn draw_pane(frame: &mut Frame<'_>, model: &Model, pane: Pane, area: Rect, title: Line<'_>) {
-    let block = Block::new().borders(Borders::TOP).title(title);
-    let inside = block.inner(area);
-    frame.render_widget(block, area);
-    // A space between panes.
-    let inside = Rect { width: inside.width.saturating_sub(1), ..inside };
+/// All lines of it, of which the screen has those from where it is scrolled to.
+fn draw_pane(frame: &mut Frame<'_>, model: &mut Model, pane: Pane, area: Rect, title: Line<'_>) {
+    let inside = Rect {
+        y: area.y.saturating_add(1),
+        height: area.height.saturating_sub(1),
+        // A space between panes.
+        width: area.width.saturating_sub(1),
+        ..area
+    };
     let (lines, width) = (usize::from(inside.height), usize::from(inside.width));
     let text: Vec<Line<'_>> = match pane {
         Pane::Problems if model.problems().is_empty() => vec![Line::from("nothing is wrong").dim()],
         Pane::Problems => {
-            let problems = model.problems().iter().take(lines);
-            problems.map(|problem| Line::from(problem.clone()).red()).collect()
+            let problems = model.problems().iter().flat_map(|problem| wrap(problem, width, 4));
+            problems.map(Line::red).collect()
         }
-        Pane::Refusals => refusals(model, lines, width),
-        Pane::Events => {
-            let events: Vec<Line<'_>> =
-                model.events.iter().take(lines).map(|e| Line::from(cut(e, width))).collect();
-            if events.is_empty() {
-                vec![Line::from("nothing has changed so far").dim()]
-            } else {
-                events
-            }
+        Pane::Refusals => refusals(model, width),
+        Pane::Events if model.events.is_empty() => {
+            vec![Line::from("nothing has changed so far").dim()]
         }
-        Pane::Router => details(model),
+        Pane::Events => model.events.iter().flat_map(|event| wrap(event, width, 9)).collect(),
+        Pane::Router => details(model, width),
     };
-    frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: false }), inside);
+    let (all, is_scrolled) = (text.len(), pane == model.pane);
+    let first = if is_scrolled { model.scroll.min(all.saturating_sub(lines)) } else { 0 };
+    if is_scrolled {
+        model.scroll = first;
+    }
+    let mut block = Block::new().borders(Borders::TOP).title(title);
+    if all > lines && lines > 0 {
+        let keys = if !is_scrolled || model.mode == Mode::Router { "" } else { "  J K" };
+        let place = format!(" {}-{} of {all}{keys} ", first + 1, first + lines);
+        block = block.title(Line::from(place).right_aligned().dim());
+    }
+    frame.render_widget(block, area);
+    let text: Vec<Line<'_>> = text.into_iter().skip(first).take(lines).collect();
+    frame.render_widget(Paragraph::new(text), inside);
+    model.hits.panes.push((inside, pane));
 }
 
-fn refusals(model: &Model, lines: usize, width: usize) -> Vec<Line<'static>> {
+/// A text on as many lines as it takes.
+fn wrap(text: &str, width: usize, indent: usize) -> Vec<Line<'static>> {
+    let terminal = Terminal { width: Some(width), ..Terminal::default() };
+    terminal.fit(text, indent).lines().map(|line| Line::from(line.to_owned())).collect()
+}
+
+/// In the middle of the screen, above everything else.
+fn draw_box(frame: &mut Frame<'_>, title: &str, lines: &[String], area: Rect) {
+    let most = usize::from(area.width.saturating_sub(4)).min(76);
+    let text: Vec<Line<'_>> = lines.iter().flat_map(|line| wrap(line, most, 0)).collect();
+    let size = |wanted: usize, most: u16| u16::try_from(wanted).unwrap_or(u16::MAX).min(most);
+    let widest = text.iter().map(Line::width).max().unwrap_or(0);
+    let width = size(widest.max(title.width()) + 4, area.width);
+    let height = size(text.len() + 2, area.height);
+    let place = Rect { x: (area.width - width) / 2, y: (area.height - height) / 2, width, height };
+    frame.render_widget(Clear, place);
+    let block = Block::bordered().title(title.to_owned()).padding(Padding::horizontal(1));
+    frame.render_widget(Paragraph::new(text).block(block), place);
+}
+
+fn refusals(model: &Model, width: usize) -> Vec<Line<'static>> {
     if model.refused.is_empty() {
         return vec![Line::from("nothing was refused").dim()];
     }
     let head = format!("{:<17} {:>9} {:>6}  {}", "REASON", "PACKETS", "PER s", "LAST FROM");
     let mut text = vec![Line::from(cut(&head, width)).dim()];
-    for refused in model.refused.iter().take(lines.saturating_sub(1)) {
+    for refused in &model.refused {
         let line = format!(
             "{:<17} {:>9} {:>6}  {}",
             refused.refusal.reason.name(),
@@ -393,26 +458,31 @@ fn refusals(model: &Model, lines: usize, width: usize) -> Vec<Line<'static>> {
     text
 }
 
-fn details(model: &Model) -> Vec<Line<'static>> {
+fn details(model: &Model, width: usize) -> Vec<Line<'static>> {
     let Some(row) = model.selected() else {
         return vec![Line::from("no router is selected").dim()];
     };
     let router = &row.router;
-    let mut text = vec![Line::from(vec![
-        Span::from(router.name.clone()).bold(),
-        Span::from(format!(
-            "  {} vrid {} v{} {} since {}, prio {}, master {}",
-            router.interface,
-            router.vrid,
-            router.version,
-            router.state_name(),
-            router.since_s.map_or_else(|| "-".to_owned(), format_duration),
-            router.priority,
-            router.master.as_deref().unwrap_or("-")
-        )),
-    ])];
+    let place = format!(
+        "{}  {} vrid {} v{} {} since {}, prio {}, master {}",
+        router.name,
+        router.interface,
+        router.vrid,
+        router.version,
+        router.state_name(),
+        router.since_s.map_or_else(|| "-".to_owned(), format_duration),
+        router.priority,
+        router.master.as_deref().unwrap_or("-")
+    );
+    let mut text = wrap(&place, width, 0);
+    if let Some(first) = text.first_mut() {
+        *first = std::mem::take(first).bold();
+    }
     for (name, value) in &router.details {
-        text.push(Line::from(format!("{name:<9} {value}")));
+        let lines = wrap(&format!("{name:<9} {value}"), width, 10);
+        text.extend(
+            lines.into_iter().map(|line| if *name == "problem" { line.red() } else { line }),
+        );
     }
     if let Some(counters) = router.counters {
         text.push(Line::from(format!(
@@ -430,7 +500,10 @@ fn details(model: &Model) -> Vec<Line<'static>> {
     text
 }
 
-fn footer(model: &Model) -> Paragraph<'static> {
+fn footer(model: &Model, width: u16) -> Paragraph<'static> {
+    if let Some(Ok(done)) = &model.answer {
+        return Paragraph::new(Line::from(cut(done, width.into())).green());
+    }
     let keys: &[(&str, &str)] = match model.mode {
         Mode::Table => &[
             ("q", "quit"),
@@ -439,12 +512,14 @@ fn footer(model: &Model) -> Paragraph<'static> {
             ("f", "state"),
             ("Tab", "pane"),
             ("nivspmtaoxrw", "sort"),
-            ("R", "reverse"),
+            ("S", "step-down"),
         ],
         Mode::Filter => {
             &[("Enter", "keep"), ("Esc", "clear"), ("text", "name, interface, VRID, address")]
         }
-        Mode::Help => &[("any key", "back")],
+        Mode::Help | Mode::Refused => &[("any key", "back")],
+        Mode::Router => &[("Esc", "back"), ("j k", "scroll"), ("S", "step-down"), ("U", "resume")],
+        Mode::Confirm => &[("y", "yes"), ("any other key", "no")],
     };
     let mut spans = Vec::new();
     for (key, does) in keys {
@@ -456,10 +531,12 @@ fn footer(model: &Model) -> Paragraph<'static> {
 
 fn draw_help(frame: &mut Frame<'_>, model: &Model, area: Rect) {
     let mut text = vec![
-        Line::from("j k, arrows, PgUp PgDn, Home End   move"),
+        Line::from("j k, arrows, PgUp PgDn, Home End, wheel   move; a click selects or sorts"),
         Line::from("/ text     filter by name, interface, VRID, state, address"),
         Line::from("f          only MASTER, BACKUP, FAULT, INIT; all    Esc  no filter"),
-        Line::from("Tab Enter  next pane; the selected router           q  quit"),
+        Line::from("Tab, J K   next pane; scroll it                     q  quit"),
+        Line::from("Enter      the selected router; once more: with all lines"),
+        Line::from("S U        step-down and resume of the selected router, after a question"),
         Line::from("Sort by, and with the same key again, or R, the other way round:"),
     ];
     for (_, key, title, meaning) in Column::ALL {
@@ -472,10 +549,13 @@ fn draw_help(frame: &mut Frame<'_>, model: &Model, area: Rect) {
         model.drawn.as_secs_f64() * 1e3
     )));
     let height = u16::try_from(text.len() + 2).unwrap_or(u16::MAX).min(area.height);
-    let width = 72.min(area.width);
+    let width = 76.min(area.width);
     let place = Rect { x: (area.width - width) / 2, y: (area.height - height) / 2, width, height };
     frame.render_widget(Clear, place);
-    frame.render_widget(Paragraph::new(text).block(Block::bordered().title(" Help ")), place);
+    frame.render_widget(
+        Paragraph::new(text).block(Block::bordered().title(" Help (any key: back) ")),
+        place,
+    );
 }
 
 /// As `0`, `0.3`, `12` or `2.0k`.
@@ -511,7 +591,9 @@ mod tests {
 
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
-    use ratatui::crossterm::event::KeyCode as Key;
+    use ratatui::crossterm::event::{
+        KeyCode as Key, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
+    };
 
     use super::super::model::tests::{model, reading};
     use super::*;
@@ -579,6 +661,82 @@ mod tests {
         let shown = screen(&mut model, 80, 24);
         assert!(!shown.contains("RX/s") && !shown.contains("REF/s"), "{shown}");
         assert!(shown.contains(" 10.0.0.2/24") && shown.contains("custo…-long-name"), "{shown}");
+    }
+
+    fn mouse(model: &mut Model, kind: MouseEventKind, x: usize, y: usize) -> bool {
+        let at = |place| u16::try_from(place).unwrap();
+        let modifiers = KeyModifiers::NONE;
+        model.mouse(MouseEvent { kind, column: at(x), row: at(y), modifiers })
+    }
+
+    #[test]
+    fn the_mouse_selects_sorts_and_scrolls() {
+        const CLICK: MouseEventKind = MouseEventKind::Down(MouseButton::Left);
+        let mut model = model(300);
+        let shown = screen(&mut model, 80, 24);
+        assert!(mouse(&mut model, CLICK, 20, 6), "the third row");
+        assert_eq!(model.selected().unwrap().router.name, "VI_207");
+        assert!(mouse(&mut model, MouseEventKind::ScrollDown, 20, 6));
+        assert_eq!(model.selected().unwrap().router.name, "VI_3");
+        let head = shown.lines().nth(3).unwrap().find("PRIO").unwrap();
+        assert!(mouse(&mut model, CLICK, head, 3));
+        assert_eq!(model.sort, Column::Priority);
+        let tabs = shown.lines().nth(16).unwrap();
+        assert!(mouse(&mut model, CLICK, tabs.find("Router").unwrap(), 16));
+        assert_eq!(model.pane, Pane::Router);
+        assert!(
+            !mouse(&mut model, CLICK, 0, 23) && !mouse(&mut model, MouseEventKind::Moved, 3, 6)
+        );
+        // It says yes to nothing.
+        model.press(Key::Char('S'));
+        let _ = screen(&mut model, 80, 24);
+        assert!(!mouse(&mut model, CLICK, 40, 12) && model.asked.is_some());
+    }
+
+    #[test]
+    fn what_is_longer_than_its_pane_is_scrolled() {
+        let mut model = model(300);
+        let mut next = reading(300, 103.0);
+        next.problems = (1..=20).map(|n| format!("problem {n}")).collect();
+        next.routers[6].details.extend((1..=30).map(|_| ("problem", "long ".repeat(30))));
+        model.update(next);
+        let shown = screen(&mut model, 80, 24);
+        assert!(shown.contains(" 1-6 of 20  J K") && shown.contains("problem 6\n"), "{shown}");
+        for _ in 0..30 {
+            model.press(Key::Char('J'));
+        }
+        let shown = screen(&mut model, 80, 24);
+        assert!(shown.contains(" 15-20 of 20  J K") && shown.contains("problem 20\n"), "{shown}");
+        model.press(Key::Char('K'));
+        let shown = screen(&mut model, 80, 24);
+        assert!(shown.contains(" 14-19 of 20"), "it is bounded when it is drawn: {shown}");
+        // All of a router.
+        model.press(Key::Enter);
+        model.press(Key::Enter);
+        let shown = screen(&mut model, 80, 24);
+        assert!(shown.contains(" 1-19 of ") && !shown.contains("VI_107"), "{shown}");
+        model.press(Key::End);
+        let end = screen(&mut model, 80, 24);
+        assert!(end.contains("traffic   ") && end != shown, "{end}");
+        model.press(Key::Esc);
+        assert!(screen(&mut model, 80, 24).contains("VI_107"));
+    }
+
+    #[test]
+    fn a_question_is_in_the_middle() {
+        let mut model = model(300);
+        model.press(Key::Char('S'));
+        let shown = screen(&mut model, 80, 24);
+        assert!(shown.contains("│ step-down VI_7 (eth0/7, FAULT)?   "), "{shown}");
+        assert!(shown.ends_with("\ny yes  any other key no\n"), "{shown}");
+        model.press(Key::Char('y'));
+        let action = model.ordered.take().unwrap();
+        model.answered(&action, Err("instance `default`: only root may do that, ".repeat(4)));
+        let shown = screen(&mut model, 80, 24);
+        assert!(
+            shown.contains("┌ Refused ─") && shown.matches("only root").count() == 4,
+            "{shown}"
+        );
     }
 
     #[test]
@@ -655,9 +813,13 @@ mod tests {
             for height in [1, 2, 4, 9, 16, 40] {
                 for model in [&mut few, &mut none, &mut many] {
                     let _ = screen(model, width, height);
-                    model.press(Key::Char('?'));
-                    let _ = screen(model, width, height);
-                    model.press(Key::Esc);
+                    for keys in ["?q", "Sn", "Tq"] {
+                        for key in keys.chars() {
+                            let key = if key == 'T' { Key::Enter } else { Key::Char(key) };
+                            model.press(key);
+                            let _ = screen(model, width, height);
+                        }
+                    }
                 }
             }
         }
