@@ -132,7 +132,11 @@ fn text(
             }
             let count = loaded.config.routers.len();
             if view.all || count <= FEW {
-                describe(&loaded.config, out)?;
+                let mut text = Vec::new();
+                describe(&loaded.config, &mut text)?;
+                for line in String::from_utf8_lossy(&text).lines() {
+                    writeln!(out, "{}", terminal.fit(line, VALUES))?;
+                }
             } else {
                 describe_daemon(&loaded.config, out)?;
                 summary::write(&loaded.config, terminal, out)?;
@@ -206,6 +210,9 @@ fn describe_daemon(config: &Config, out: &mut impl Write) -> io::Result<()> {
     describe_fixed(config, out)?;
     Ok(())
 }
+
+/// Where the values of [`line`] begin.
+const VALUES: usize = 20;
 
 /// Writes a line for each of some values, often one or none; only the first has the name.
 fn line<T: Display>(

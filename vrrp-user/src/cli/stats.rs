@@ -16,7 +16,7 @@ use super::complete;
 use super::status::format_duration;
 use super::status::select::{self, Wanted};
 use super::table::Table;
-use super::terminal::{Terminal, in_place};
+use super::terminal::{Terminal, in_place, is_dumb};
 use crate::api::{self, Answer, LastFrom, Losses, Request, RouterStats, Stats};
 use crate::control::client;
 use crate::io::bpf;
@@ -208,7 +208,7 @@ fn watch(
     out: &mut impl Write,
 ) -> Result<(), Error> {
     let path = Baseline::path(&view.instance.instance);
-    let screen = io::stdout().is_terminal() && !view.json;
+    let screen = io::stdout().is_terminal() && !view.json && !is_dumb();
     let mut taken = Instant::now();
     let mut next = taken;
     loop {
@@ -303,6 +303,7 @@ fn routers(stats: &Stats, width: Option<usize>) -> String {
     let mut table =
         Table::of(&stats.routers)
             .text("ROUTER", 0, |r| r.name.clone())
+            .shortened(2)
             .text("INTERFACE", 2, |r| r.interface.clone())
             .number("VRID", 1, |r| r.vrid)
             .text("STATE", 0, |r| {
@@ -338,6 +339,7 @@ fn peers(stats: &Stats, width: Option<usize>) -> String {
     Table::of(&rows)
         .text("PEER", 0, |(_, peer)| peer.address.clone())
         .text("ROUTER", 0, |(router, _)| router.name.clone())
+        .shortened(2)
         .text("INTERFACE", 2, |(router, _)| router.interface.clone())
         .number("VRID", 3, |(router, _)| router.vrid)
         .number("RECEIVED", 0, |(_, peer)| peer.adverts_received)

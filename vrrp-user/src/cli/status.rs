@@ -368,6 +368,7 @@ fn summary(
 fn routers(routers: &[&RouterStatus], terminal: Terminal) -> Vec<String> {
     Table::of(routers)
         .text("ROUTER", 0, |r| r.name.clone())
+        .shortened(4)
         .text("INTERFACE", 3, |r| r.interface.clone())
         .text("VRID", 2, |r| r.vrid)
         .text("VERSION", 8, |r| format!("v{}", r.version))
@@ -429,6 +430,9 @@ fn interfaces(interfaces: &[InterfaceStatus], terminal: Terminal) -> Vec<String>
 }
 
 fn link(interface: &InterfaceStatus) -> String {
+    if interface.ifindex.is_none() {
+        return "missing".to_owned();
+    }
     let (link, other) = if interface.up { ("up", "down") } else { ("down", "up") };
     match interface.changes_in_ms {
         None => link.to_owned(),

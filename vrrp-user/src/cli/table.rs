@@ -2,12 +2,16 @@
 
 use unicode_width::UnicodeWidthStr;
 
-use super::terminal::{Colour, Terminal, cut};
+use super::terminal::{Colour, Terminal, cut, cut_within};
 
 /// Columns between two columns.
 const GAP: usize = 2;
 /// What a column that can be cut is not cut below.
 const CUT: usize = 20;
+/// What a name keeps while there are columns to leave out that matter less than [`Table::shortened`] says, and what it keeps at
+/// all.
+const NAME: usize = 24;
+const NAME_LEAST: usize = 12;
 
 struct Column<'a, T> {
     head: &'static str,
@@ -15,6 +19,8 @@ struct Column<'a, T> {
     rank: u8,
     /// Whether its texts may be cut at the end instead.
     cut: bool,
+    /// Whether they may lose their middle before columns of this rank and those below go.
+    shortened: Option<u8>,
     /// Whether it stands at the right.
     number: bool,
     cell: Box<dyn Fn(&T) -> String + 'a>,
@@ -65,6 +71,7 @@ impl<'a, T> Table<'a, T> {
             head,
             rank,
             cut: false,
+            shortened: None,
             number,
             cell,
             colour: |_| Colour::Plain,
@@ -76,6 +83,14 @@ impl<'a, T> Table<'a, T> {
     pub fn cut(mut self) -> Self {
         if let Some(column) = self.columns.last_mut() {
             column.cut = true;
+        }
+        self
+    }
+
+    /// Lets the names in the last column lose their middle before columns of this rank, and those that matter more, are left out.
+    pub fn shortened(mut self, rank: u8) -> Self {
+        if let Some(column) = self.columns.last_mut() {
+            column.shortened = Some(rank);
         }
         self
     }
@@ -103,7 +118,8 @@ impl<'a, T> Table<'a, T> {
             let mut blank = 0;
             for (((text, colour), width), column) in cells.into_iter().zip(&widths).zip(columns) {
                 let Some(width) = *width else { continue };
-                let text = cut(&text, width);
+                let names = column.shortened.is_some();
+                let text = if names { cut_within(&text, width) } else { cut(&text, width) };
                 let free = width - text.width();
                 let (left, right) = if column.number { (free, 0) } else { (0, free) };
                 line.extend(std::iter::repeat_n(' ', blank + left));
@@ -133,6 +149,17 @@ impl<'a, T> Table<'a, T> {
             {
                 *width -= excess;
                 return widths;
+            }
+            let name = shown.iter_mut().find(|(column, _)| column.shortened >= Some(rank));
+            if let Some((_, Some(width))) = name {
+                let least = if rank == 0 { NAME_LEAST } else { NAME };
+                if *width >= least + excess {
+                    *width -= excess;
+                    return widths;
+                }
+                if rank == 0 {
+                    *width = (*width).min(least);
+                }
             }
             if rank == 0 {
                 // What remains is needed, and the terminal wraps it.
@@ -170,6 +197,26 @@ mod tests {
     fn table(width: Option<usize>) -> Vec<String> {
         let rows = ["VI_1", "路"].map(|name| [name, "v2", "a reason of thirty-two characters"]);
         reasons(&rows).lines(Terminal { width, height: None, colour: false })
+    }
+
+    #[test]
+    fn a_name_loses_its_middle_before_what_matters() {
+        let rows = [["customer-of-the-third-kind-in-berlin-1", "eth0", "51", "v2"]];
+        let table = Table::of(&rows)
+            .text("NAME", 0, |row| row[0])
+            .shortened(2)
+            .text("INTERFACE", 2, |row| row[1])
+            .number("VRID", 1, |row| row[2])
+            .text("VERSION", 3, |row| row[3]);
+        let row = |width| {
+            let terminal = Terminal { width: Some(width), ..Terminal::default() };
+            table.lines(terminal)[1].clone()
+        };
+        assert_eq!(row(80), "customer-of-the-third-kind-in-berlin-1  eth0         51  v2");
+        assert_eq!(row(50), cut_within(rows[0][0], 33) + "  eth0         51");
+        assert_eq!(row(30), cut_within(rows[0][0], 24) + "    51");
+        assert_eq!(row(20), cut_within(rows[0][0], 20));
+        assert_eq!(row(1), cut_within(rows[0][0], 12));
     }
 
     #[test]

@@ -16,7 +16,7 @@ const LEAST: usize = 20;
 pub struct Terminal {
     /// Columns; `None` for as many as are needed, as in a pipe.
     pub width: Option<usize>,
-    /// Lines; `None` for as many as are needed.
+    /// Lines; `None` for as many as are needed, also where one that was written cannot be written over.
     pub height: Option<usize>,
     pub colour: bool,
 }
@@ -66,7 +66,9 @@ impl Terminal {
             Some((width, height)) => (Some(width.0.into()), Some(height.0.into())),
             None => (None, None),
         };
-        let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let dumb = is_dumb();
+        // What cannot be written over has no end.
+        let height = height.filter(|_| !dumb);
         Self { width: columns.or(width), height, colour: !set("NO_COLOR") && !dumb }
     }
 
@@ -80,6 +82,11 @@ impl Terminal {
         };
         if self.colour { format!("\x1b[{number}m{text}\x1b[0m") } else { text.to_owned() }
     }
+}
+
+/// Whether the terminal knows no control sequences (terminfo(5) `dumb`).
+pub fn is_dumb() -> bool {
+    env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// Lines in the place of what is on the screen: to the top left, each line to its end, and at last everything below (ECMA-48
@@ -106,6 +113,15 @@ pub fn cut(text: &str, width: usize) -> String {
     }
     let (kept, _) = text.unicode_truncate(width.saturating_sub(1));
     format!("{kept}…")
+}
+
+/// A name in so many columns: its end is what tells one router from the next.
+pub fn cut_within(name: &str, width: usize) -> String {
+    if name.width() <= width || width < 4 || !name.is_ascii() {
+        return cut(name, width);
+    }
+    let begin = width / 3;
+    format!("{}…{}", &name[..begin], &name[name.len() - (width - begin - 1)..])
 }
 
 /// The colour of a router's state, as `status` names it.
@@ -148,5 +164,11 @@ mod tests {
         // Two columns each.
         assert_eq!(cut("路由器", 5), "路由…");
         assert_eq!(cut("路由器", 6), "路由器");
+    }
+
+    #[test]
+    fn the_end_of_a_name_stays() {
+        assert_eq!(cut_within("customer-0017", 13), "customer-0017");
+        assert_eq!(cut_within("customer-0017", 9), "cus…-0017");
     }
 }

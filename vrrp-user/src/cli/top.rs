@@ -28,6 +28,7 @@ use ratatui::crossterm::event::{self, Event};
 use self::action::Action;
 use self::model::{Flow, Model, Reading};
 use self::source::Source;
+use crate::cli::terminal::is_dumb;
 use crate::control::client;
 use crate::types::instance::Instance;
 
@@ -49,6 +50,11 @@ pub enum Error {
     /// Output goes to a file or a pipe.
     #[error("top needs a terminal; `stats` and `status` print the same, as tables or JSON")]
     NoTerminal,
+    /// `TERM=dumb`.
+    #[error(
+        "top needs a terminal that can write over what it shows, and TERM is dumb; `status` and `stats` print the same"
+    )]
+    Dumb,
     #[error("the terminal does not work: {0}")]
     Terminal(#[from] io::Error),
     /// Signals cannot be waited for.
@@ -68,6 +74,9 @@ enum Message {
 pub fn top(instance: &Instance, bpffs: Option<PathBuf>) -> Result<(), Error> {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         return Err(Error::NoTerminal);
+    }
+    if is_dumb() {
+        return Err(Error::Dumb);
     }
     // What is logged would stand across the screen.
     log::set_max_level(log::LevelFilter::Off);
