@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use strum::VariantNames;
 use vrrp_common::reason::{Reason, Verdict};
 
+use crate::api::problem::ProblemKind;
+use crate::cli::doctor::CHECKS;
 use crate::engine::adoption::NotAdopted;
 use crate::engine::types::{Cause, FaultCause, Lost, Notice};
 use crate::metrics::openmetrics::tests::metric_names;
@@ -101,6 +103,20 @@ fn every_event_is_documented_and_no_other() {
     let section = between("Causes of transitions are", "What is tracked is told of");
     let documented: Names = quoted(section).map(str::to_owned).collect();
     assert_eq!(documented, exist);
+}
+
+#[test]
+fn every_problem_is_documented_and_no_other() {
+    // Of a fault the name is that of its cause.
+    let names = ProblemKind::VARIANTS.iter().filter(|name| **name != "fault");
+    let exist: Names = names.map(|name| (*name).to_owned()).collect();
+    assert_eq!(rows(between("| cause of a problem | |", "\n\n")), exist);
+}
+
+#[test]
+fn every_check_of_doctor_is_documented_and_no_other() {
+    let exist: Names = CHECKS.into_iter().map(str::to_owned).collect();
+    assert_eq!(rows(between("| check | broken or a warning when |", "\n\n")), exist);
 }
 
 #[test]

@@ -122,7 +122,7 @@ impl Record {
 }
 
 /// `up`, `down`, `unknown`, `disabled`, or the number in a file.
-fn health(health: Health) -> String {
+pub fn health(health: Health) -> String {
     match health {
         Health::Unknown => "unknown".to_owned(),
         Health::Up => "up".to_owned(),

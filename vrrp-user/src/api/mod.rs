@@ -4,6 +4,7 @@
 
 pub mod events;
 pub mod history;
+pub mod problem;
 
 use std::collections::BTreeMap;
 
@@ -167,6 +168,9 @@ pub struct Status {
     /// What is wrong with the daemon itself, and no router's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
+    /// The kind of each of them; see [`problem::ProblemKind::name`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problem_causes: Vec<String>,
     /// What is there whoever is master.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub always: Vec<ObjectStatus>,
@@ -193,6 +197,9 @@ pub struct ScriptStatus {
     /// How the last run ended: `exit status 0`, `killed by SIGSEGV`, `stopped after 1 s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_end: Option<String>,
+    /// The same as a name: `exited`, `failed`, `killed`, `timed-out`, `stopped` or `not-started`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_end_cause: Option<String>,
     /// Seconds since that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_run_s: Option<f64>,
@@ -398,6 +405,9 @@ pub struct RouterStatus {
     /// down`.
     #[serde(default)]
     pub priority_why: Option<String>,
+    /// The same as names: `set-priority`, `tracked`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub priority_causes: Vec<String>,
     /// Its sync group.
     #[serde(default)]
     pub group: Option<String>,
@@ -426,6 +436,9 @@ pub struct RouterStatus {
     pub addresses: Vec<AddressStatus>,
     /// What is wrong with it at the moment.
     pub problems: Vec<String>,
+    /// The kind of each of them; see [`problem::ProblemKind::name`].
+    #[serde(default)]
+    pub problem_causes: Vec<String>,
 }
 
 /// What a daemon does that says nothing of it, being older.
@@ -491,6 +504,9 @@ pub struct TrackStatus {
     pub name: String,
     /// How it is, as in `is down`.
     pub state: String,
+    /// The same as a name: `up`, `down`, `unknown` or `disabled`, or the number in a file.
+    #[serde(default)]
+    pub health: String,
     /// What that makes of the router: a summand of its priority, as in `-20`, or `FAULT`.
     pub effect: String,
 }
@@ -612,6 +628,9 @@ pub struct ObjectStatus {
     /// Why it is not, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// The same as a name: `interface-missing`, `interface-down` or `refused`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
 }
 
 /// An interface that routers live on.
@@ -636,6 +655,9 @@ pub struct InterfaceStatus {
     pub capture_lacks: Option<String>,
     /// Why nothing is received.
     pub error: Option<String>,
+    /// The same as a name: `interface-missing` or `no-capture`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_cause: Option<String>,
 }
 
 /// `vrrp-user stats`: what the pinned maps hold.

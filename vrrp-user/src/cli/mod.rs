@@ -7,7 +7,7 @@ mod clock;
 mod common;
 mod complete;
 mod convert;
-mod doctor;
+pub(crate) mod doctor;
 mod events;
 mod exit;
 mod help;

@@ -571,7 +571,7 @@ fn objects(
     }
     let _ = writeln!(text, "\n{}", terminal.paint(head, Colour::Bold));
     let width = objects.iter().map(|object| object.kind.len()).max().unwrap_or(0);
-    for ObjectStatus { kind, what, installed, why } in objects {
+    for ObjectStatus { kind, what, installed, why, .. } in objects {
         let why = why.as_ref().filter(|_| wanted);
         let why = why.map(|why| format!(": {why}")).unwrap_or_default();
         let there = match (installed, wanted) {
@@ -759,6 +759,7 @@ mod tests {
             priority: 100,
             configured_priority: 100,
             priority_why: None,
+            priority_causes: Vec::new(),
             group: None,
             master: (state == "BACKUP")
                 .then(|| Master { address: "192.168.100.200".to_owned(), priority: 150 }),
@@ -778,6 +779,7 @@ mod tests {
                 })
                 .collect(),
             problems: problems.iter().map(|&problem| problem.to_owned()).collect(),
+            problem_causes: Vec::new(),
         }
     }
 
@@ -799,6 +801,7 @@ mod tests {
             lacks: Vec::new(),
             reload: None,
             problems: Vec::new(),
+            problem_causes: Vec::new(),
             always: Vec::new(),
             counters: BTreeMap::from([("send_failed".to_owned(), 3), ("bad_event".to_owned(), 0)]),
             scripts: Vec::new(),

@@ -23,6 +23,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use super::access::Access;
 use crate::api::events::{Events, WallClock};
 use crate::api::history::Cursor;
+use crate::api::problem::ProblemKind;
 use crate::api::{Answer, Order, Reloaded, Request, RouterDetail, Routers, Status, UpgradeReport};
 use crate::config::socket::SocketAccess;
 use crate::engine::time::Nanos;
@@ -563,7 +564,10 @@ impl Shared {
         };
         status.counters.extend(self.counters());
         status.scripts = self.board.scripts(timer::now());
-        status.problems.extend(self.board.disabled());
+        let disabled = self.board.disabled();
+        let cause = ProblemKind::ScriptDisabled.name().to_owned();
+        status.problem_causes.extend(disabled.iter().map(|_| cause.clone()));
+        status.problems.extend(disabled);
         let (mut told, mut more) = (status.routers.len(), status.more);
         send(write, &[Answer::Status(status)]).await?;
         while more {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::Core;
+use crate::api::problem::{Problem, ProblemKind};
 use crate::engine::election::is_long;
 use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, RouterId, RouterView, State};
@@ -17,12 +18,14 @@ impl Core {
         id: RouterId,
         view: &RouterView,
         now: Nanos,
-    ) -> Vec<String> {
-        self.second_owner(id, view, now).into_iter().chain(self.slow_master(id, view)).collect()
+    ) -> Vec<Problem> {
+        let second = self.second_owner(id, view, now);
+        let second = second.map(|text| ProblemKind::SecondOwner.because(text));
+        second.into_iter().chain(self.slow_master(id, view)).collect()
     }
 
     /// The interval of its master is many times its own, or longer than what it believes.
-    fn slow_master(&self, id: RouterId, view: &RouterView) -> Option<String> {
+    fn slow_master(&self, id: RouterId, view: &RouterView) -> Option<Problem> {
         let (spec, master) = (self.engine.spec(id)?, view.master?.0);
         if view.state != State::Backup {
             return None;
@@ -32,22 +35,22 @@ impl Core {
             "make the intervals the same on all routers, or find out who forges advertisements";
         let bound = spec.max_learned_interval.map(AdvertInterval::Centisecs);
         match (view.disbelieved, bound) {
-            (Some(theirs), _) => Some(format!(
+            (Some(theirs), _) => Some(ProblemKind::IntervalBounded.because(format!(
                 "master {master} says that it advertises every {theirs}, but {} is believed (max_learned_interval): if \
                  that is true, it is replaced once, after {wait}, although it lives; {same}",
                 view.interval
-            )),
-            (None, Some(bound)) if view.interval.duration() > bound.duration() => Some(format!(
+            ))),
+            (None, Some(bound)) if view.interval.duration() > bound.duration() => Some(ProblemKind::IntervalOverBound.because(format!(
                 "master {master} advertises only every {}, which is longer than max_learned_interval, {bound}: it was \
                  replaced, and heard again, so that it is followed; should it fall silent, nobody has the addresses for \
                  {wait}; {same}",
                 view.interval
-            )),
-            (None, _) if is_long(view.interval, ours) => Some(format!(
+            ))),
+            (None, _) if is_long(view.interval, ours) => Some(ProblemKind::IntervalLong.because(format!(
                 "master {master} says that it advertises every {}, and we every {ours}: should it fall silent, nobody \
                  has the addresses for {wait}; {same} (max_learned_interval of a TOML file bounds what is believed)",
                 view.interval
-            )),
+            ))),
             (None, _) => None,
         }
     }

@@ -406,22 +406,24 @@ impl Core {
     pub(super) fn missing_objects(&self, id: RouterId) -> impl Iterator<Item = String> {
         let missing = self.objects.book.of(id).filter(|status| !status.there);
         missing.map(|status| match self.why(&status) {
-            Some(why) => format!("{} ({why})", status.object),
+            Some((_, why)) => format!("{} ({why})", status.object),
             None => status.object.to_string(),
         })
     }
 
     /// Why something is not there.
-    pub(super) fn why(&self, status: &ObjectView<'_>) -> Option<String> {
+    pub(super) fn why(&self, status: &ObjectView<'_>) -> Option<(&'static str, String)> {
         if status.there {
             return None;
         }
         let down = status.object.devs().find_map(|dev| match self.interfaces.by_name(dev) {
-            None => Some(format!("interface {dev} does not exist")),
-            Some((_, interface)) if !interface.up => Some(format!("interface {dev} is down")),
+            None => Some(("interface-missing", format!("interface {dev} does not exist"))),
+            Some((_, interface)) if !interface.up => {
+                Some(("interface-down", format!("interface {dev} is down")))
+            }
             Some(_) => None,
         });
-        down.or_else(|| status.refused.map(str::to_owned))
+        down.or_else(|| status.refused.map(|why| ("refused", why.to_owned())))
     }
 }
 

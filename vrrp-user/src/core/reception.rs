@@ -13,10 +13,11 @@ use super::netlink::{Hook, HookState, Look};
 use super::restore_limiter::{RestoreLimiter, When};
 use super::tampering::{ProgramTampering, Response, Tampering};
 use super::{Core, Counter};
+use crate::api::problem::{Problem, ProblemKind};
 use crate::capture::{self as modes, CaptureMode, ModeSet};
 use crate::core::interface_id::InterfaceId;
 use crate::engine::time::Nanos;
-use crate::engine::types::{RouterId, State};
+use crate::engine::types::{FaultCause, RouterId, State};
 use crate::types::planted::{Fault, planted};
 
 /// For how long silence waits for the answer of the kernel, which is there in far less than a millisecond unless somebody
@@ -470,20 +471,25 @@ impl Core {
     }
 
     /// What is wrong with a router's interface, and what to do.
-    pub(super) fn link_problems(&self, id: RouterId) -> Vec<String> {
+    pub(super) fn link_problems(&self, id: RouterId) -> Vec<Problem> {
         self.link_problems_at(self.now, id)
     }
 
     /// The same at some time.
-    pub(super) fn link_problems_at(&self, now: Nanos, id: RouterId) -> Vec<String> {
+    pub(super) fn link_problems_at(&self, now: Nanos, id: RouterId) -> Vec<Problem> {
         let router = self.router(id);
         let interface = self.interfaces.by_name(&router.interface);
         let enabled = interface.is_some_and(|(_, interface)| interface.link.enabled);
+        let fault = |cause| move |text| ProblemKind::Fault(cause).because(text);
+        let settles = self.settles(now, id);
         let problems = [
-            router.link_problem(enabled),
-            self.virtual_mac_problem(id),
-            self.reception_problem(id),
-            self.settles(now, id),
+            router
+                .link_fault()
+                .zip(router.link_problem(enabled))
+                .map(|(cause, text)| fault(cause)(text)),
+            self.virtual_mac_problem(id).map(fault(FaultCause::NoVirtualMac)),
+            self.reception_problem(id).map(fault(FaultCause::NoCapture)),
+            settles.map(|text| ProblemKind::LinkSettles.because(text)),
         ];
         problems.into_iter().flatten().collect()
     }

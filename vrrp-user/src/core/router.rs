@@ -461,6 +461,14 @@ impl RouterRuntime {
         own.into_iter().chain(beside)
     }
 
+    /// What is wrong with its interface.
+    pub fn link_fault(&self) -> Option<FaultCause> {
+        match self.link? {
+            Link::Up(_) => None,
+            Link::Down(cause) => Some(cause),
+        }
+    }
+
     /// What is wrong with its interface, and what to do; `enabled` is whether an administrator wants that up. That it cannot
     /// hear there is [`super::reception`]'s.
     pub fn link_problem(&self, enabled: bool) -> Option<String> {

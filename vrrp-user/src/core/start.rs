@@ -402,7 +402,7 @@ impl Core {
             return;
         }
         for problem in self.link_problems(id) {
-            log::error!("{}: {problem}", self.router(id).label());
+            log::error!("{}: {}", self.router(id).label(), problem.text);
         }
     }
 }

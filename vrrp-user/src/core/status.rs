@@ -10,15 +10,16 @@ use super::Core;
 use super::interface_id::InterfaceAddr;
 use super::interface_table::{Capture, Subnets};
 use super::route_book::{Object, ObjectView};
-use crate::api::events::{Events, Record, WallClock, Whose};
+use crate::api::events::{Events, Record, WallClock, Whose, health};
 use crate::api::history::{Cursor, Entry, EventKind, EventSource};
+use crate::api::problem::{Problem, ProblemKind};
 use crate::api::{
     AddressStatus, Garp, InterfaceStatus, Master, ObjectStatus, RouterDetail, RouterStatus,
     Routers, SCHEMA, Status, TimerStatus, TrackStatus,
 };
 use crate::config::model::Authentication;
 use crate::engine::time::Nanos;
-use crate::engine::types::{GarpPolicy, Names, RouterId, RouterSpec, State};
+use crate::engine::types::{FaultCause, GarpPolicy, Names, RouterId, RouterSpec, State};
 use crate::refused::{Ours, Refused};
 use crate::types::build;
 use crate::wire::ethernet::Colons;
@@ -91,6 +92,8 @@ impl Core {
             outside;
         let now = wall.monotonic();
         let Routers { routers, more } = self.part(now, 0, refused, answers_arp);
+        let pins = self.pin_problem().map(|text| ProblemKind::NoPins.because(text));
+        let (problems, problem_causes) = Problem::unzip(pins);
         Status {
             schema: SCHEMA,
             instance: instance.to_owned(),
@@ -107,7 +110,8 @@ impl Core {
             no_bpf: no_bpf.map(str::to_owned),
             no_pins: no_pins.map(str::to_owned),
             lacks: lacks.to_vec(),
-            problems: self.pin_problem().into_iter().collect(),
+            problems,
+            problem_causes,
             always: self.objects.book.fixed().map(|it| self.object_status(&it)).collect(),
             counters,
             // The control thread has them.
@@ -204,6 +208,16 @@ impl Core {
         let unreachable = self.unreachable(id, now, refused);
         let conflicts = self.conflicts(id, now);
         let election = self.election_problems(id, &view, now);
+        let of = |kind: ProblemKind| move |text| kind.because(text);
+        let problems = problems
+            .into_iter()
+            .chain(election)
+            .chain(conflicts.into_iter().map(of(ProblemKind::AddressConflict)))
+            .chain(unreachable.into_iter().map(of(ProblemKind::AdvertsRefused)))
+            .chain(
+                self.unfenced_beside(id, subnets, answers_arp).map(of(ProblemKind::FenceBypassed)),
+            );
+        let (problems, problem_causes) = Problem::unzip(problems);
         let addresses = router.addresses_on().map(|(address, on)| AddressStatus {
             address: format!("{}/{}", address.address, address.prefix),
             dev: router.dev(address).to_owned(),
@@ -226,6 +240,7 @@ impl Core {
             priority: view.priority.0,
             configured_priority: self.engine.spec(id)?.priority.0,
             priority_why: self.describe_priority(id),
+            priority_causes: self.priority_causes(id).map(str::to_owned).collect(),
             group: self
                 .engine
                 .spec(id)?
@@ -248,24 +263,22 @@ impl Core {
             accept: router.accept,
             source: router.source_in_use().map(|source| source.to_string()),
             addresses: addresses.collect(),
-            problems: problems
-                .into_iter()
-                .chain(election)
-                .chain(conflicts)
-                .chain(unreachable)
-                .chain(self.unfenced_beside(id, subnets, answers_arp))
-                .collect(),
+            problems,
+            problem_causes,
         })
     }
 
     /// What is wrong with a router at the moment.
-    fn problems(&self, now: Nanos, id: RouterId, state: State, since: Nanos) -> Vec<String> {
+    fn problems(&self, now: Nanos, id: RouterId, state: State, since: Nanos) -> Vec<Problem> {
+        let of = |kind: ProblemKind| move |text| kind.because(text);
         let mut problems = self.link_problems_at(now, id);
         problems.extend(self.describe_faults(id));
-        problems.extend(self.describe_disabled(id));
-        problems.extend(self.foreign_problems(id).take(PROBLEMS_SHOWN));
-        problems.extend(self.fence_problem(id));
-        problems.extend(self.accept_problem(id));
+        let disabled = self.describe_disabled(id).into_iter();
+        problems.extend(disabled.map(of(ProblemKind::ScriptDisabled)));
+        let foreign = self.foreign_problems(id).take(PROBLEMS_SHOWN);
+        problems.extend(foreign.map(of(ProblemKind::ForeignAddress)));
+        problems.extend(self.fence_problem(id).map(of(ProblemKind::NoFence)));
+        problems.extend(self.accept_problem(id).map(of(ProblemKind::NoAcceptFilter)));
         if state == State::Master && since > ADDING {
             let missing = self
                 .interface_addrs(id)
@@ -274,15 +287,16 @@ impl Core {
             let missing: Vec<String> =
                 missing.map(|(place, _)| self.describe(place)).take(PROBLEMS_SHOWN).collect();
             if !missing.is_empty() {
-                problems.push(format!(
-                    "is master, but has not got {}; see the log",
-                    missing.join(", ")
-                ));
+                let text =
+                    format!("is master, but has not got {}; see the log", missing.join(", "));
+                problems.push(ProblemKind::AddressMissing.because(text));
             }
             let missing = self.missing_objects(id).take(PROBLEMS_SHOWN);
-            problems.extend(missing.map(|what| format!("is master, but has not got {what}")));
+            let missing = missing.map(|what| format!("is master, but has not got {what}"));
+            problems.extend(missing.map(of(ProblemKind::ObjectMissing)));
         }
-        problems.extend(self.objects.limiter.problem(Some(id), now));
+        let removed = self.objects.limiter.problem(Some(id), now);
+        problems.extend(removed.map(of(ProblemKind::RemovedByOthers)));
         problems
     }
 
@@ -302,7 +316,12 @@ impl Core {
             in_ms: millis(at - now),
         });
         let tracks = self.describe_tracks(id).into_iter();
-        let tracks = tracks.map(|(name, state, effect)| TrackStatus { name, state, effect });
+        let tracks = tracks.map(|(name, is, effect)| TrackStatus {
+            name,
+            state: is.to_string(),
+            health: health(is),
+            effect,
+        });
         let history = self.history.transitions(id, TRANSITIONS);
         let history = history.into_iter().map(|entry| self.record(entry).event(wall));
         let objects: Vec<_> = self.objects.book.of(id).map(|it| self.object_status(&it)).collect();
@@ -347,8 +366,9 @@ impl Core {
             Object::Rule(rule) => ("rule", rule.to_string()),
             Object::PromoteSecondaries(dev) => ("promote_secondaries", dev.to_string()),
         };
-        let why = self.why(status);
-        ObjectStatus { kind: kind.to_owned(), what, installed: status.there, why }
+        let (cause, why) = self.why(status).unzip();
+        let cause = cause.map(str::to_owned);
+        ObjectStatus { kind: kind.to_owned(), what, installed: status.there, why, cause }
     }
 
     fn record(&self, entry: Entry) -> Record {
@@ -422,6 +442,7 @@ impl Core {
                 capture_why: None,
                 capture_lacks: None,
                 error: Some("does not exist".to_owned()),
+                error_cause: Some(FaultCause::InterfaceMissing.name().to_owned()),
             },
             Some((iface, interface)) => InterfaceStatus {
                 name: name.to_owned(),
@@ -442,6 +463,10 @@ impl Core {
                 },
                 error: match &interface.capture {
                     Capture::Failed(why) => Some(why.clone()),
+                    Capture::Attached(_) | Capture::Detached => None,
+                },
+                error_cause: match &interface.capture {
+                    Capture::Failed(_) => Some(FaultCause::NoCapture.name().to_owned()),
                     Capture::Attached(_) | Capture::Detached => None,
                 },
             },

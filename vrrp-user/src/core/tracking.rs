@@ -10,11 +10,12 @@ use super::interface_table::InterfaceTable;
 use super::router::RouterRuntime;
 use super::{Core, Counter, effect};
 use crate::api::history::{EventKind, EventSource};
+use crate::api::problem::{Problem, ProblemKind};
 use crate::config::model::{self, Config, Tracked};
 use crate::core::interface_id::InterfaceId;
 use crate::engine::track::{Effect, Term};
 use crate::engine::types::{
-    Cause, GroupId, GroupSpec, Health, Names, ObjectId, RouterId, RouterSpec, TrackUse,
+    Cause, FaultCause, GroupId, GroupSpec, Health, Names, ObjectId, RouterId, RouterSpec, TrackUse,
 };
 
 /// An interface that somebody tracks, whether or not it exists.
@@ -299,11 +300,24 @@ impl Core {
         }
     }
 
+    /// What makes the effective priority of a router another one than the configured one, as [`Self::describe_priority`] has it.
+    pub(super) fn priority_causes(&self, id: RouterId) -> impl Iterator<Item = &'static str> {
+        let explanation = self.engine.explain(id);
+        let set = explanation.as_ref().is_some_and(|explanation| explanation.set.is_some());
+        let counts = |term: &Term| matches!(term.effect, Effect::Weight(weight) if weight != 0);
+        let tracked = explanation.is_some_and(|explanation| explanation.terms.iter().any(counts));
+        [(set, "set-priority"), (tracked, "tracked")]
+            .into_iter()
+            .filter_map(|(counts, name)| counts.then_some(name))
+    }
+
     /// What keeps a router in FAULT or from starting, its interface apart.
-    pub(super) fn describe_faults(&self, id: RouterId) -> Vec<String> {
+    pub(super) fn describe_faults(&self, id: RouterId) -> Vec<Problem> {
         let Some(explanation) = self.engine.explain(id) else { return Vec::new() };
         let causes = explanation.causes.iter().filter(|cause| !cause.is_link());
-        causes.map(|cause| cause.describe(&self.names())).collect()
+        let problem =
+            |cause: &FaultCause| ProblemKind::Fault(*cause).because(cause.describe(&self.names()));
+        causes.map(problem).collect()
     }
 
     /// What a router tracks, but counts for nothing, and what to do.
@@ -325,7 +339,7 @@ impl Core {
     }
 
     /// Everything that a router tracks, in words: what it is, how it is, and what that makes of the router.
-    pub(super) fn describe_tracks(&self, id: RouterId) -> Vec<(String, String, String)> {
+    pub(super) fn describe_tracks(&self, id: RouterId) -> Vec<(String, Health, String)> {
         let Some(explanation) = self.engine.explain(id) else { return Vec::new() };
         let terms = explanation.terms.iter().map(|term| {
             let effect = match term.effect {
@@ -334,7 +348,7 @@ impl Core {
                 Effect::Fault => "FAULT".to_owned(),
                 Effect::Wait => "waits for it".to_owned(),
             };
-            (self.names().object(term.object), term.health.to_string(), effect)
+            (self.names().object(term.object), term.health, effect)
         });
         terms.collect()
     }

@@ -679,6 +679,7 @@ pub(crate) mod tests {
             health: "up".to_owned(),
             since_s: 0.0,
             last_end: None,
+            last_end_cause: None,
             last_run_s: None,
             runs: 1,
             failures: 0,

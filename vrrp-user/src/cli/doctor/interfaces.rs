@@ -438,6 +438,7 @@ mod tests {
             up: true,
             capture: capture.map(str::to_owned),
             error: error.map(str::to_owned),
+            error_cause: None,
         };
         let plain = capture::plan(None, Facts { tcx: true, ..Facts::default() });
         let plain = expected(&plain, &kernel());

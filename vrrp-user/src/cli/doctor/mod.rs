@@ -35,6 +35,14 @@ use crate::types::netns::Netns;
 use crate::types::time::Nanos;
 use crate::wire::family::from_field;
 
+/// What is examined: names for programs, which `check` of a finding begins with.
+pub const CHECKS: [&str; 31] = [
+    "accept mode", "addresses", "addresses6", "arp_announce", "arp_ignore", "bpf", "bpffs",
+    "capabilities", "capture", "configuration", "dad", "daemon", "egress", "egress6",
+    "ip_nonlocal_bind", "ip_nonlocal_bind6", "ipv6", "jit", "kernel", "left behind", "link-local",
+    "multicast", "multicast6", "network namespace", "other daemons", "protocol 112", "refused",
+    "rp_filter", "tcx", "virtual MAC", "virtual MAC in use",
+];
 /// Version of the JSON.
 const SCHEMA: u32 = 1;
 /// Columns where the terminal does not say.
@@ -111,6 +119,20 @@ impl Finding {
         self
     }
 
+    /// What was examined, without what it was examined of: a name that never changes, for programs.
+    fn cause(&self) -> String {
+        let begins = |name: &&&str| {
+            let rest = self.check.strip_prefix(**name);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+        };
+        CHECKS
+            .iter()
+            .filter(begins)
+            .max_by_key(|name| name.len())
+            .map(|name| name.replace(' ', "-"))
+            .unwrap_or_default()
+    }
+
     /// Those of which the same is to be said of several interfaces as one.
     fn merged(findings: Vec<(Self, String)>) -> Vec<Self> {
         let mut merged: Vec<(Self, Vec<String>)> = Vec::new();
@@ -141,7 +163,14 @@ impl Finding {
 struct Report<'a> {
     schema: u32,
     worst: Severity,
-    findings: &'a [Finding],
+    findings: Vec<Identified<'a>>,
+}
+
+#[derive(Serialize)]
+struct Identified<'a> {
+    cause: String,
+    #[serde(flatten)]
+    finding: &'a Finding,
 }
 
 /// Examines the host and prints what it finds. Returns how bad the worst of it is.
@@ -154,7 +183,9 @@ pub fn doctor(
     let findings = examine(options, without);
     let worst = findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Fine);
     if options.json {
-        let report = Report { schema: SCHEMA, worst, findings: &findings };
+        let identified = |finding| Identified { cause: Finding::cause(finding), finding };
+        let findings = findings.iter().map(identified).collect();
+        let report = Report { schema: SCHEMA, worst, findings };
         writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
     } else {
         table(&findings, Terminal::stdout().width.unwrap_or(COLUMNS), out)?;
@@ -439,6 +470,19 @@ mod tests {
     fn a_few_stand_for_many() {
         assert_eq!(some(&["a", "b"]), "a; b");
         assert_eq!(some(&["a", "b", "c", "d", "e"]), "a; b; c; and 2 more");
+    }
+
+    #[test]
+    fn findings_have_names_for_programs() {
+        for (check, cause) in [
+            ("capture eth0 and 3 more", "capture"),
+            ("virtual MAC in use", "virtual-MAC-in-use"),
+            ("virtual MAC eth0", "virtual-MAC"),
+            ("bpf vrrp_xdp", "bpf"),
+            ("egress6 eth0", "egress6"),
+        ] {
+            assert_eq!(Finding::fine(check, "").cause(), cause);
+        }
     }
 
     #[test]

@@ -38,6 +38,7 @@ mod tests {
             health: "down".to_owned(),
             since_s: 12.5,
             last_end: Some("killed by SIGSEGV".to_owned()),
+            last_end_cause: Some("killed".to_owned()),
             last_run_s: Some(0.4),
             runs: 1000,
             failures: 13,

@@ -144,6 +144,7 @@ impl Board {
             health: health_name(check.health).to_owned(),
             since_s: since(check.since),
             last_end: check.last.as_ref().map(|(end, _)| end.to_string()),
+            last_end_cause: check.last.as_ref().map(|(end, _)| end.name().to_owned()),
             last_run_s: check.last.as_ref().map(|(_, at)| since(*at)),
             runs: check.runs,
             failures: check.failures,

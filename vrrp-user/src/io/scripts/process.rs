@@ -48,6 +48,18 @@ pub enum Ended {
 }
 
 impl Ended {
+    /// For programs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Exited(_) => "exited",
+            Self::Failed(..) => "failed",
+            Self::Killed(_) => "killed",
+            Self::TimedOut(_) => "timed-out",
+            Self::Stopped => "stopped",
+            Self::NotStarted(_) => "not-started",
+        }
+    }
+
     /// Whether it did what it should.
     pub fn is_success(&self) -> bool {
         *self == Self::Exited(0)
