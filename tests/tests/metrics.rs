@@ -15,6 +15,7 @@ use vrrp_tests::{Frame, Host, Instance, Lab, RawSocket, Result, VrrpUser};
 const LONG: Duration = Duration::from_secs(30);
 const ROUTER: &str = "VI_1";
 const AT: &str = "127.0.0.1:9560";
+const ALERTS: &str = include_str!("../../docs/alerts.yml");
 
 /// `curl ARGS` on a host.
 fn curl(host: &Host, args: &[&str]) -> Result<String> {
@@ -160,6 +161,101 @@ fn prometheus_scrapes_and_answers() -> Result<()> {
     Ok(())
 }
 
+/// How many routers the hosts of the dashboard share: more series of states than its timeline shows.
+const SHARED: u32 = 15;
+
+/// A host's routers: in FAULT while `up0` is down.
+fn shared(own: &str, priority: u32) -> String {
+    let mut toml =
+        format!("metrics = \"{own}:9560\"\n[defaults]\ninterface = \"eth0\"\nversion = 3\n");
+    toml += &format!(
+        "interval = \"200ms\"\npriority = {priority}\ntrack = [{{ interface = \"up0\" }}]\n"
+    );
+    for number in 1..=SHARED {
+        let address = format!("addresses = [\"10.0.0.{}/24\"]", 100 + number);
+        toml += &format!("[[router]]\nname = \"R{number}\"\nvrid = {number}\n{address}\n");
+        toml += "track = [{ interface = \"up0\" }]\n";
+    }
+    toml
+}
+
+/// What panels and alerts of two hosts say while all goes well, in a failover, with two masters, and with none.
+#[test]
+fn the_dashboard_shows_how_two_hosts_fare() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let c = lab.host("c", "10.0.0.3/24")?;
+    for host in [&a, &b] {
+        host.namespace().run("ip", &["link", "add", "up0", "type", "veth", "peer", "up1"])?;
+        for end in ["up0", "up1"] {
+            host.namespace().run("ip", &["link", "set", end, "up"])?;
+        }
+    }
+    let start_a = || VrrpUser::start_with(&a, "vrrp.toml", &shared("10.0.0.1", 150));
+    let mut daemon_a = start_a()?;
+    let mut daemon_b = VrrpUser::start_with(&b, "vrrp.toml", &shared("10.0.0.2", 100))?;
+    let dir = c.dir("prometheus")?;
+    let file = dir.join("prometheus.yml");
+    let config = "global:\n  scrape_interval: 500ms\nscrape_configs:\n- job_name: vrrp\n  static_configs:\n  \
+                  - targets: ['10.0.0.1:9560', '10.0.0.2:9560']\n";
+    fs::write(&file, config).unwrap();
+    let _prometheus = c.spawn(
+        "prometheus",
+        "prometheus",
+        &[
+            &format!("--config.file={}", file.display()),
+            &format!("--storage.tsdb.path={}", dir.join("data").display()),
+            "--web.listen-address=127.0.0.1:9090",
+        ],
+    )?;
+    let (panels, all) = (dashboard(), Some(f64::from(SHARED)));
+    let rule = |name: &str| {
+        let (_, rest) = ALERTS.split_once(&format!("alert: {name}\n")).expect(name);
+        format!("count({})", rest.lines().next().unwrap().trim().strip_prefix("expr: ").unwrap())
+    };
+    // Masters, backups, in FAULT, without a master, with two; hosts that are down.
+    let shows = |what: &str, expected: [Option<f64>; 5], down: Option<f64>| -> Result<()> {
+        let queries = panels[..5].iter().cloned();
+        let rules = ["VrrpNobodyIsMaster", "VrrpTwoMasters", "VrrpDaemonDown"].map(rule);
+        let expected: Vec<_> =
+            expected.into_iter().chain([expected[3], expected[4], down]).collect();
+        let queries: Vec<_> = queries.chain(rules).collect();
+        let mut last = Vec::new();
+        let reached = lab.wait_until(LONG, what, || {
+            last = queries.iter().map(|text| query(&c, text)).collect::<Result<_>>()?;
+            Ok((last == expected).then_some(()))
+        });
+        assert!(reached.is_ok(), "{what}: {last:?} instead of {expected:?} of {queries:?}");
+        Ok(())
+    };
+    let well = [all, all, None, None, None];
+    shows("all is well", well, None)?;
+    daemon_a.stop()?;
+    shows("failover", [all, None, None, None, None], Some(1.0))?;
+    daemon_a = start_a()?;
+    shows("all is well again", well, None)?;
+
+    lab.network().run(
+        "nft",
+        &["add table bridge cut; add chain bridge cut forward { type filter hook forward priority 0; }; \
+           add rule bridge cut forward ether type ip ip protocol 112 drop"],
+    )?;
+    shows("two masters", [Some(2.0 * f64::from(SHARED)), None, None, None, all], None)?;
+    let split = rule("VrrpSplitBrain");
+    lab.wait_until(LONG, "split brain", || Ok(query(&c, &split)?.filter(|count| *count > 0.0)))?;
+    lab.network().run("nft", &["delete table bridge cut"])?;
+    shows("healed", well, None)?;
+
+    for host in [&a, &b] {
+        host.namespace().run("ip", &["link", "set", "up0", "down"])?;
+    }
+    shows("nobody", [None, None, Some(2.0 * f64::from(SHARED)), all, None], None)?;
+    let timeline = panels.iter().find(|panel| panel.contains("topk(25")).unwrap();
+    assert_eq!(query(&c, &format!("count({timeline})"))?, Some(25.0));
+    assert!(daemon_a.stop()?.success() && daemon_b.stop()?.success());
+    Ok(())
+}
+
 /// Every query of the dashboard, without its variables.
 fn dashboard() -> Vec<String> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/grafana-dashboard.json");
@@ -176,7 +272,7 @@ fn dashboard() -> Vec<String> {
 
 /// The expressions of the alerts that are shipped.
 fn alerts() -> Vec<String> {
-    let lines = include_str!("../../docs/alerts.yml").lines();
+    let lines = ALERTS.lines();
     lines.filter_map(|line| line.trim().strip_prefix("expr: ")).map(str::to_owned).collect()
 }
 
