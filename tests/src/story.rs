@@ -312,13 +312,24 @@ impl Story {
         Ok(Self { a, b, client, prober, tcpdump })
     }
 
-    /// Plays it, telling each step when it is over; an error when it does not go as it should.
-    pub fn play(&mut self, off: Off, mut tell: impl FnMut(&Step)) -> Result<()> {
-        let (a, b) = (self.a.host.address().to_owned(), self.b.host.address().to_owned());
+    /// What happens in its steps.
+    pub fn titles(off: Off) -> [String; 4] {
         let gone = match off {
             Off::PowerFails => "loses its power",
             Off::DaemonStops => "has its daemon stopped",
         };
+        [
+            "Both hosts start".into(),
+            format!("Host a {gone}"),
+            "Host a is back".into(),
+            format!("Host b {gone}"),
+        ]
+    }
+
+    /// Plays it, telling each step when it is over; an error when it does not go as it should.
+    pub fn play(&mut self, off: Off, mut tell: impl FnMut(&Step)) -> Result<()> {
+        let (a, b) = (self.a.host.address().to_owned(), self.b.host.address().to_owned());
+        let [start_both, a_off, a_back, b_off] = Self::titles(off);
 
         let start = Instant::now();
         // Whoever listens first is master first where the skew is less than the time between the two.
@@ -326,24 +337,24 @@ impl Story {
         self.b.start()?;
         self.b.wait_state("BACKUP")?;
         self.a.wait_state("MASTER")?;
-        tell(&self.step(start, "Both hosts start", "a", &a)?);
+        tell(&self.step(start, &start_both, "a", &a)?);
 
         let start = Instant::now();
         self.a.off(off)?;
         self.b.wait_state("MASTER")?;
-        tell(&self.step(start, &format!("Host a {gone}"), "b", &b)?);
+        tell(&self.step(start, &a_off, "b", &b)?);
 
         let start = Instant::now();
         self.a.back(off)?;
         self.a.wait_state("MASTER")?;
         self.b.wait_state("BACKUP")?;
-        tell(&self.step(start, "Host a is back", "a", &a)?);
+        tell(&self.step(start, &a_back, "a", &a)?);
 
         let start = Instant::now();
         self.b.off(off)?;
         pause(WATCH)?;
         self.a.wait_state("MASTER")?;
-        let step = self.step(start, &format!("Host b {gone}"), "a", &a)?;
+        let step = self.step(start, &b_off, "a", &a)?;
         let hosts = self.prober.hosts(start);
         if hosts != ["a"] {
             return Err(self.wrong(&format!("host b went off, and {hosts:?} answered")));

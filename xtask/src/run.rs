@@ -1,23 +1,29 @@
 //! `cargo xtask run`: the story of two hosts and one address in a network of namespaces, or the
 //! daemon itself.
 
+mod live;
+
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write, stdout};
+use std::io::{IsTerminal, Write, stdin, stdout};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
-use std::time::Duration;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use vrrp_tests::story::{ADDRESS, Daemon, Kind, Machine, Off, PRIORITIES, Step, Story};
-use vrrp_tests::{Advert, Error, Lab, VrrpUser};
+use vrrp_tests::story::{ADDRESS, Kind, Off, PRIORITIES, Step, Story};
+use vrrp_tests::{Advert, Error, Lab};
 
 use crate::{build, setup};
 
 /// Names the daemon's binary to the root process that `sudo` starts, which must build nothing.
 const BINARY: &str = "VRRP_USER_BIN";
-/// Period of the live table.
-const REFRESH: Duration = Duration::from_secs(1);
+/// The step that takes the master away.
+const FAILOVER: usize = 2;
+/// How often it is said how long a step takes by now.
+const TICK: Duration = Duration::from_millis(500);
 
 /// Arguments of `cargo xtask run`.
 #[derive(clap::Args)]
@@ -55,10 +61,16 @@ pub fn run(args: Args) -> Result<ExitCode> {
         return Err(error).context("cannot become root");
     }
     vrrp_tests::interrupt_on_signals()?;
-    match play() {
+    let (passed, sum) = mpsc::channel();
+    let played = play(&passed);
+    match played {
         Err(Error::Interrupted) => println!("\nInterrupted; everything is removed."),
         Err(error) => bail!("{error}"),
         Ok(()) => println!("Everything is removed."),
+    }
+    // The last line is what came of it.
+    if let Ok(sum) = sum.try_recv() {
+        println!("{sum}");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -74,8 +86,17 @@ fn as_root(root: bool, program: &OsString) -> Command {
     command
 }
 
-/// Plays the story and, on a terminal, stays up with a live table.
-fn play() -> vrrp_tests::Result<()> {
+/// Plays the story, tells what came of it, and stays up with a live table on a terminal.
+fn play(passed: &mpsc::Sender<String>) -> vrrp_tests::Result<()> {
+    let terminal = stdout().is_terminal();
+    let titles = Story::titles(Off::PowerFails);
+    println!(
+        "Plays a failover in network namespaces, in {} steps: about half a minute.",
+        titles.len()
+    );
+    println!(
+        "Nothing outside of them is touched, and all is removed at the end; Ctrl-C ends it at any time.\n"
+    );
     let lab = Lab::new()?;
     let mut story = Story::new(&lab, Kind::VrrpUser, Kind::VrrpUser)?;
     println!("Two hosts on one network share {ADDRESS}, each with a web server on port 81:");
@@ -84,21 +105,77 @@ fn play() -> vrrp_tests::Result<()> {
         println!("  {}  {:<9}  {kind}  priority {priority}", host.name(), host.address());
     }
     println!("A client on the same network asks for the page all the time.\n");
-    let mut number = 0;
+    let (mut steps, mut failover) = (0, Duration::ZERO);
+    let mut waiting = Waiting::new(terminal, 1, &titles);
     story.play(Off::PowerFails, |step| {
-        number += 1;
-        print_step(number, step);
+        waiting.end();
+        steps += 1;
+        if steps == FAILOVER {
+            failover = step.away;
+        }
+        print_step(steps, titles.len(), step);
+        waiting = Waiting::new(terminal, steps + 1, &titles);
     })?;
-    println!("The story went as it should.");
-    if stdout().is_terminal() {
+    let sum = format!("All {steps} steps passed \u{b7} failover {:.1} s", failover.as_secs_f64());
+    println!("{sum}");
+    // Nobody listens any more when this fails.
+    let _ = passed.send(sum);
+    if terminal && stdin().is_terminal() {
         story.b.back(Off::PowerFails)?;
-        stay(&lab, &mut story)?;
+        live::stay(&lab, &mut story)?;
     }
     Ok(())
 }
 
-fn print_step(number: u32, step: &Step) {
-    println!("{number}. {}", step.title);
+/// Says which step is being played, and on a terminal for how long by now.
+struct Waiting {
+    stop: Option<mpsc::Sender<()>>,
+    ticker: Option<thread::JoinHandle<()>>,
+}
+
+impl Waiting {
+    fn new(terminal: bool, number: usize, titles: &[String]) -> Self {
+        let Some(title) = titles.get(number - 1) else {
+            return Self { stop: None, ticker: None };
+        };
+        let line = format!("[{number}/{}] {title} ...", titles.len());
+        if !terminal {
+            println!("{line}");
+            return Self { stop: None, ticker: None };
+        }
+        let (stop, stopped) = mpsc::channel();
+        let ticker = thread::spawn(move || {
+            let start = Instant::now();
+            loop {
+                print!("\r{line} {:.1} s", start.elapsed().as_secs_f64());
+                let _ = stdout().flush();
+                if stopped.recv_timeout(TICK) != Err(RecvTimeoutError::Timeout) {
+                    // Below comes what the step showed.
+                    print!("\r\x1b[K");
+                    return;
+                }
+            }
+        });
+        Self { stop: Some(stop), ticker: Some(ticker) }
+    }
+
+    fn end(&mut self) {
+        self.stop = None;
+        if let Some(ticker) = self.ticker.take() {
+            // It prints, and cannot fail.
+            let _ = ticker.join();
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn print_step(number: usize, of: usize, step: &Step) {
+    println!("[{number}/{of}] {}", step.title);
     println!("   curl http://{ADDRESS}:81/ -> {}", step.answered);
     if number > 1 {
         println!("   address away for {:.2} s", step.away.as_secs_f64());
@@ -117,58 +194,4 @@ fn print_step(number: u32, step: &Step) {
         }
     }
     println!();
-}
-
-/// Shows who is what every second, until Ctrl-C.
-fn stay(lab: &Lab, story: &mut Story) -> vrrp_tests::Result<()> {
-    let namespace = |machine: &Machine| machine.host().namespace().name().to_owned();
-    let (a, b) = (namespace(&story.a), namespace(&story.b));
-    loop {
-        let mut text = String::from("\x1b[H\x1b[2J");
-        text += &format!(
-            "{:<5} {:<10} {:<7} {:>8} {:>8}  {}\n",
-            "HOST", "DAEMON", "STATE", "RECEIVED", "SENT", "ADDRESSES"
-        );
-        for machine in [&mut story.a, &mut story.b] {
-            text += &row(machine)?;
-        }
-        let answers = story.prober.now().map_or("nobody".to_owned(), |host| format!("host {host}"));
-        text += &format!("\nThe client's page comes from {answers}.\n\n");
-        text += "From another terminal, for example:\n";
-        text += &format!("  nsenter --net=/run/netns/{b} tcpdump -n -i eth0 proto 112\n");
-        if let Some(Daemon::VrrpUser(daemon)) = story.a.daemon() {
-            let pid = daemon.process().pid();
-            text += &format!("  kill -9 {pid}      # the daemon on a\n");
-            let instance = VrrpUser::instance(story.a.host());
-            let bpffs = lab.bpffs();
-            let binary = VrrpUser::binary()?;
-            let (binary, bpffs) = (binary.display(), bpffs.display());
-            text += &format!("  {binary} status --instance {instance}\n");
-            text += &format!("  {binary} stats --instance {instance} --bpffs {bpffs}\n");
-        }
-        text += &format!("  nsenter --net=/run/netns/{a} bash\n\nCtrl-C ends it.\n");
-        print!("{text}");
-        // A terminal that has gone away ends it as well: the next write fails, or SIGHUP comes.
-        stdout().flush().map_err(Error::io("write the table"))?;
-        vrrp_tests::pause(REFRESH)?;
-    }
-}
-
-/// One line of the live table.
-fn row(machine: &mut Machine) -> vrrp_tests::Result<String> {
-    let state = machine.state();
-    let addresses: Vec<_> =
-        machine.host().addresses()?.into_iter().filter(|a| !a.starts_with("127.")).collect();
-    let (name, kind) = (machine.host().name().to_owned(), machine.kind().name());
-    let mut counters = [String::from("-"), String::from("-")];
-    let stats = machine.stats();
-    for (counter, name) in counters.iter_mut().zip(["adverts_received", "adverts_sent"]) {
-        if let Some(count) = stats.as_ref().and_then(|stats| stats[name].as_u64()) {
-            *counter = count.to_string();
-        }
-    }
-    let [received, sent] = counters;
-    let state = if state.is_empty() { "down" } else { &state };
-    let addresses = addresses.join(" ");
-    Ok(format!("{name:<5} {kind:<10} {state:<7} {received:>8} {sent:>8}  {addresses}\n"))
 }
