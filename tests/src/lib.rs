@@ -23,6 +23,7 @@ mod netns;
 mod packet;
 mod pair;
 mod process;
+pub mod sample;
 mod skip;
 mod steps;
 pub mod story;

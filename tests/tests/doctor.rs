@@ -6,10 +6,11 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde_json::Value;
-use vrrp_tests::{Frame, Host, Instance, Keepalived, Lab, RawSocket, Result, VrrpUser};
+use vrrp_tests::{Frame, Host, Instance, Keepalived, Lab, RawSocket, Result, VrrpUser, sample};
 
 /// More than anything takes here.
 const LONG: Duration = Duration::from_secs(20);
+const OBSERVING: &str = include_str!("../../docs/observing.md");
 const VIP: &str = "10.0.0.100";
 const ROUTER: &str = "VI_1";
 const GATEWAY: &str = "10.0.0.254";
@@ -85,6 +86,14 @@ fn a_filter_on_the_shared_address_is_named() -> Result<()> {
     println!("{:#}", finding(&report, check));
     assert!(text(&report, check).starts_with(said), "{report:#}");
     assert_eq!((severity(&report, check).as_str(), code), ("broken", Some(2)));
+    let output = VrrpUser::command(&host, "doctor")?.output().unwrap();
+    let printed = String::from_utf8([output.stderr, output.stdout].concat()).unwrap();
+    let printed = printed.replace(&VrrpUser::instance(&host), "default");
+    for document in [OBSERVING, include_str!("../../docs/cloud.md")] {
+        let shown = sample::shown(document, "vrrp-user doctor");
+        assert!(shown.len() > 2);
+        assert_eq!(sample::missing(&shown, &printed), None, "{printed}");
+    }
     unblock(&lab)?;
 
     block(&lab, "ether type arp arp saddr ip 10.0.0.100")?;

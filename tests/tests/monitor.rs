@@ -13,7 +13,8 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use top::Top;
 use vrrp_tests::{
-    Frame, Host, Instance, Keepalived, Lab, Process, RawSocket, Result, VrrpUser, wait_until,
+    Frame, Host, Instance, Keepalived, Lab, Process, RawSocket, Result, VrrpUser, sample,
+    wait_until,
 };
 
 /// More than anything takes here.
@@ -97,6 +98,11 @@ fn adverts_of_both_daemons_and_refused_ones_are_shown_and_written() -> Result<()
     assert_eq!(burst + more, 200, "every one is shown or counted:\n{said}");
     assert!(said.contains(&format!("{} of them refused by XDP", burst + 1)), "{said}");
     assert!(said.contains("0 packets dropped by kernel"), "{said}");
+    let shown = sample::shown(include_str!("../../docs/observing.md"), "vrrp-user monitor -i eth0");
+    let shown: Vec<_> = shown.into_iter().filter(|line| line != "^C").collect();
+    assert!(shown.len() > 6, "{shown:?}");
+    let printed = said.replace(&VrrpUser::instance(&host), "default");
+    assert_eq!(sample::missing(&shown, &printed), None, "{printed}");
 
     // As others read it.
     let read = host.namespace().run("tcpdump", &["-n", "-v", "-r", &file])?;
