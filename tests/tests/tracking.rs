@@ -323,6 +323,7 @@ fn operators_move_routers() -> Result<()> {
     let router = first.router(&a, "VI_51")?;
     assert_eq!(router["cause_name"], "stepped-down");
     assert_eq!(router["problems"][0], "stepped down, until `vrrp-user resume`");
+    assert_eq!(router["problem_causes"].to_string(), r#"["stepped-down"]"#);
     let resigned =
         |advert: &vrrp_tests::Advert| advert.priority == 0 && advert.source == "10.0.0.1";
     assert!(tcpdump.adverts(begin).iter().any(resigned));

@@ -294,8 +294,9 @@ fn details(status: &RouterStatus) -> Vec<(&'static str, String)> {
         ("source", status.source.clone()),
     ];
     details.extend(more.into_iter().filter_map(|(name, value)| Some((name, value?))));
-    details.extend(status.problems.iter().map(|problem| ("problem", problem.clone())));
-    details
+    // What is wrong first.
+    let problems = status.problems.iter().map(|problem| ("problem", problem.clone()));
+    problems.chain(details).collect()
 }
 
 /// What was not accepted, and who sent the last one.
