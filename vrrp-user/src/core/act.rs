@@ -81,6 +81,7 @@ impl Core {
                     if cause != Cause::Removed && cause != Cause::Adopted {
                         self.notify_transition(router, to);
                     }
+                    self.relearn_after(router, &cause);
                 }
                 Some(Action::Notice { router, notice }) => {
                     self.notify_notice(router, &notice);
@@ -93,7 +94,10 @@ impl Core {
                     log::info!("{place}: effective priority {from} -> {to}{why}");
                     self.notify_priority(router, to);
                 }
-                Some(Action::LowerPriority(router)) => self.notify_lower_priority(router),
+                Some(Action::LowerPriority(router)) => {
+                    self.notify_lower_priority(router);
+                    self.relearn(router);
+                }
                 Some(Action::GroupTransition { group, from, to, .. }) => {
                     let is_ordered = to == State::Fault && self.is_group_ordered(group);
                     let change = StateChange { from, to, is_ordered };

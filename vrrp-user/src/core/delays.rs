@@ -7,6 +7,7 @@ use super::debounce::Debounce;
 use super::garp_extra_if::GarpExtraIf;
 use super::netlink::Event;
 use super::pace::{AnnounceKind, Item, Pacer};
+use super::relearn::Relearn;
 use super::{Core, InterfaceAddr};
 use crate::config::model::{self, Delays, LinkDelay};
 use crate::core::interface_id::InterfaceId;
@@ -25,6 +26,8 @@ pub(super) struct Delayed {
     extra_if: GarpExtraIf,
     /// The same for own addresses of backups.
     own_address: GarpExtraIf,
+    /// What switches have to be told once more.
+    pub(super) relearn: Relearn,
 }
 
 impl Delayed {
@@ -36,6 +39,7 @@ impl Delayed {
             debounce,
             extra_if: GarpExtraIf::default(),
             own_address: GarpExtraIf::default(),
+            relearn: Relearn::default(),
         }
     }
 
@@ -51,7 +55,7 @@ impl Delayed {
     pub(super) fn next(&self) -> Option<Nanos> {
         let announcement = self.pacer.as_ref().and_then(|pacer| pacer.next());
         let link = self.debounce.as_ref().and_then(|debounce| debounce.next());
-        let periods = [self.extra_if.next(), self.own_address.next()];
+        let periods = [self.extra_if.next(), self.own_address.next(), self.relearn.next()];
         [announcement, link].into_iter().chain(periods).flatten().min()
     }
 
@@ -83,7 +87,10 @@ impl Delayed {
     pub(super) fn transition(&mut self, now: Nanos, id: RouterId, to: State) {
         match to {
             State::Master => self.extra_if.begin(now, id),
-            State::Init | State::Backup | State::Fault => _ = self.extra_if.end(id),
+            State::Init | State::Backup | State::Fault => {
+                self.extra_if.end(id);
+                self.relearn.end(id);
+            }
         }
         match to {
             State::Backup => self.own_address.begin(now, id),
@@ -93,6 +100,7 @@ impl Delayed {
 
     /// A router is no longer in the configuration, and another one may get its number.
     pub(super) fn router_removed(&mut self, now: Nanos, id: RouterId) {
+        self.relearn.end(id);
         self.extra_if.configure(now, id, Nanos::ZERO, false);
         self.own_address.configure(now, id, Nanos::ZERO, false);
     }
@@ -142,6 +150,12 @@ impl Core {
         for _ in 0..AT_ONCE {
             match self.delays.extra_if.due(now) {
                 Some(id) => self.announce_extra_if(id),
+                None => break,
+            }
+        }
+        for _ in 0..AT_ONCE {
+            match self.delays.relearn.due(now) {
+                Some(id) => self.announce_virtual_mac(id),
                 None => break,
             }
         }

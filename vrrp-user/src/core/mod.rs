@@ -49,6 +49,7 @@ mod pace;
 pub mod prepared;
 mod presence;
 mod reception;
+mod relearn;
 pub mod reload;
 mod restore_limiter;
 mod route_book;

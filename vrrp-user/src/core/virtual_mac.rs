@@ -73,7 +73,7 @@ impl Core {
         routers.find_map(|(id, mac)| self.is_master(id).then_some(mac))
     }
 
-    fn is_master(&self, id: RouterId) -> bool {
+    pub(super) fn is_master(&self, id: RouterId) -> bool {
         self.engine.state(id) == Some(State::Master)
     }
 

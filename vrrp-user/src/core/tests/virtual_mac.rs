@@ -210,3 +210,43 @@ fn a_backup_by_unicast_says_where_it_is() {
     host.pass(8000);
     assert_eq!(announced_within(&mut host, 20), 0);
 }
+
+/// Its answers to our gratuitous ARP have moved the address to its port.
+#[test]
+fn who_pre_empts_another_master_says_once_more_where_the_virtual_mac_address_is() {
+    // Of more than one interval.
+    let garp = "garp = { repeat = 1, delay = \"60s\", lower_prio_repeat = 1, lower_prio_delay = \"60s\" }\ninterval = \"20s\"";
+    let pre_empts = |more: &str| {
+        let mut host = host(&format!("{more}\n{garp}"), vec![link(true)]);
+        for step in 0.. {
+            if host.state() == Some(State::Master) {
+                break;
+            }
+            if step % 100 == 0 {
+                host.hear(50);
+            }
+            host.pass(10);
+        }
+        host.answer(&Ok(()));
+        host
+    };
+    let mut plain = pre_empts("");
+    assert_eq!(announced_within(&mut plain, 10), 0);
+    let mut first = pre_empts("virtual_mac = true");
+    assert_eq!((announced_within(&mut first, 2), announced_within(&mut first, 8)), (3, 0));
+    // The same after one that goes on as master for a while, once.
+    let answers = |host: &mut Host| {
+        let before = host.announcements;
+        for _ in 0..4 {
+            host.hear(50);
+            host.pass(1000);
+        }
+        host.announcements - before
+    };
+    assert_eq!(answers(&mut first), answers(&mut plain) + 3);
+    // Nobody answers for one that is dead.
+    let mut alone =
+        masters(&format!("virtual_mac = true\n{}", garp.replace("20s", "1s")), vec![link(true)]);
+    alone.pass(100);
+    assert_eq!(announced_within(&mut alone, 10), 0);
+}
