@@ -157,6 +157,16 @@ fn prometheus_scrapes_and_answers() -> Result<()> {
     daemon.reload(&host, &[])?;
     assert_eq!(value(&metrics(&host)?, successful), Some(1.0));
     assert_eq!(value(&metrics(&host)?, "vrrp_daemon_disabled_scripts"), Some(0.0));
+    // As `status` has them.
+    assert_eq!(value(&metrics(&host)?, "vrrp_problems"), Some(0.0));
+    let down = r#"vrrp_problems_by_cause{cause="interface-down"}"#;
+    assert_eq!(value(&metrics(&host)?, down), None);
+    host.ip(&["link", "set", "eth0", "down"])?;
+    lab.wait_until(LONG, "a problem", || {
+        let text = metrics(&host)?;
+        Ok((value(&text, down) == Some(1.0) && value(&text, "vrrp_problems") >= Some(1.0))
+            .then_some(()))
+    })?;
     assert!(daemon.stop()?.success());
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! What can be wrong: an identifier for programs, which never changes, beside the sentence for people, whose wording may.
 
+use std::collections::BTreeMap;
+
 use strum::IntoStaticStr;
 
 use crate::engine::types::FaultCause;
@@ -70,5 +72,23 @@ impl Problem {
     /// The sentences, and the identifiers of the same order.
     pub fn unzip(problems: impl IntoIterator<Item = Self>) -> (Vec<String>, Vec<String>) {
         problems.into_iter().map(|it| (it.text, it.kind.name().to_owned())).unzip()
+    }
+}
+
+/// How many problems there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProblemCounts {
+    /// By identifier.
+    pub counts: BTreeMap<&'static str, u64>,
+    /// Routers that were looked at.
+    pub routers: usize,
+    /// Whether there are others.
+    pub more: bool,
+}
+
+impl ProblemCounts {
+    /// One more.
+    pub fn add(&mut self, problem: &Problem) {
+        *self.counts.entry(problem.kind.name()).or_default() += 1;
     }
 }

@@ -23,7 +23,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use super::access::Access;
 use crate::api::events::{Events, WallClock};
 use crate::api::history::Cursor;
-use crate::api::problem::ProblemKind;
+use crate::api::problem::{ProblemCounts, ProblemKind};
 use crate::api::{Answer, Order, Reloaded, Request, RouterDetail, Routers, Status, UpgradeReport};
 use crate::config::socket::SocketAccess;
 use crate::engine::time::Nanos;
@@ -125,6 +125,13 @@ pub enum Question {
         name: String,
         answer: oneshot::Sender<Option<RouterId>>,
     },
+    /// How many problems there are.
+    Problems {
+        /// How many routers were looked at already.
+        begin: usize,
+        /// Those of the next ones.
+        answer: oneshot::Sender<ProblemCounts>,
+    },
     /// A reload. The answer takes as long as that.
     Reload {
         /// Only say what would change.
@@ -156,6 +163,8 @@ pub enum Question {
 pub struct Channels {
     /// What it is asked.
     pub questions: mpsc::Receiver<Question>,
+    /// Where others ask.
+    pub ask: mpsc::Sender<Question>,
     /// Where it says what the last entry of the history is.
     pub latest: watch::Sender<u64>,
     /// Who may change something; those that are connected already are not asked again.
@@ -206,7 +215,7 @@ pub fn start(
     let (questions, receiver) = mpsc::channel(16);
     let (sender, latest) = watch::channel(0);
     let shared = Arc::new(Shared {
-        questions,
+        questions: questions.clone(),
         latest,
         slots: ClientSlots::new(MAX_CLIENTS),
         followers: Semaphore::new(MAX_FOLLOWERS),
@@ -220,7 +229,7 @@ pub fn start(
     threads::with_runtime("control", move |runtime| {
         runtime.block_on(listen(&path, listener, &shared));
     })?;
-    Ok(Channels { questions: receiver, latest: sender, access })
+    Ok(Channels { questions: receiver, ask: questions, latest: sender, access })
 }
 
 /// In the place of whatever is there.

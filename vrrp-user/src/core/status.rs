@@ -12,14 +12,16 @@ use super::interface_table::{Capture, Subnets};
 use super::route_book::{Object, ObjectView};
 use crate::api::events::{Events, Record, WallClock, Whose, health};
 use crate::api::history::{Cursor, Entry, EventKind, EventSource};
-use crate::api::problem::{Problem, ProblemKind};
+use crate::api::problem::{Problem, ProblemCounts, ProblemKind};
 use crate::api::{
     AddressStatus, Garp, InterfaceStatus, Master, ObjectStatus, RouterDetail, RouterStatus,
     Routers, SCHEMA, Status, TimerStatus, TrackStatus,
 };
 use crate::config::model::Authentication;
 use crate::engine::time::Nanos;
-use crate::engine::types::{FaultCause, GarpPolicy, Names, RouterId, RouterSpec, State};
+use crate::engine::types::{
+    FaultCause, GarpPolicy, Names, RouterId, RouterSpec, RouterView, State,
+};
 use crate::refused::{Ours, Refused};
 use crate::types::build;
 use crate::wire::ethernet::Colons;
@@ -92,8 +94,7 @@ impl Core {
             outside;
         let now = wall.monotonic();
         let Routers { routers, more } = self.part(now, 0, refused, answers_arp);
-        let pins = self.pin_problem().map(|text| ProblemKind::NoPins.because(text));
-        let (problems, problem_causes) = Problem::unzip(pins);
+        let (problems, problem_causes) = Problem::unzip(self.own_problems());
         Status {
             schema: SCHEMA,
             instance: instance.to_owned(),
@@ -138,6 +139,34 @@ impl Core {
         }
         let more = begin + routers.len() < self.order.len() && !routers.is_empty();
         Routers { routers, more }
+    }
+
+    /// What is wrong with the daemon itself.
+    fn own_problems(&self) -> impl Iterator<Item = Problem> {
+        self.pin_problem().map(|text| ProblemKind::NoPins.because(text)).into_iter()
+    }
+
+    /// How many problems further routers have, after so many; of the first ones, with those of the daemon itself.
+    pub fn problem_counts(
+        &self,
+        now: Nanos,
+        begin: usize,
+        refused: &[Refused],
+        answers_arp: fn(&str) -> bool,
+    ) -> ProblemCounts {
+        let mut counts = ProblemCounts::default();
+        if begin == 0 {
+            self.own_problems().for_each(|problem| counts.add(&problem));
+        }
+        let subnets = self.interfaces.subnets();
+        for id in self.ids().skip(begin).take(PART_ROUTERS) {
+            counts.routers += 1;
+            let Some(view) = self.engine.view(id) else { continue };
+            let problems = self.all_problems(now, id, &view, refused, &subnets, answers_arp);
+            problems.iter().for_each(|problem| counts.add(problem));
+        }
+        counts.more = begin + counts.routers < self.order.len() && counts.routers > 0;
+        counts
     }
 
     /// How long no router takes over any more; `None` when that is over.
@@ -203,20 +232,8 @@ impl Core {
     ) -> Option<RouterStatus> {
         let router = self.router(id);
         let view = self.engine.view(id)?;
-        let since = if view.since == Nanos::ZERO { self.started } else { view.since };
-        let problems = self.problems(now, id, view.state, now - since);
-        let unreachable = self.unreachable(id, now, refused);
-        let conflicts = self.conflicts(id, now);
-        let election = self.election_problems(id, &view, now);
-        let of = |kind: ProblemKind| move |text| kind.because(text);
-        let problems = problems
-            .into_iter()
-            .chain(election)
-            .chain(conflicts.into_iter().map(of(ProblemKind::AddressConflict)))
-            .chain(unreachable.into_iter().map(of(ProblemKind::AdvertsRefused)))
-            .chain(
-                self.unfenced_beside(id, subnets, answers_arp).map(of(ProblemKind::FenceBypassed)),
-            );
+        let since = self.since(&view);
+        let problems = self.all_problems(now, id, &view, refused, subnets, answers_arp);
         let (problems, problem_causes) = Problem::unzip(problems);
         let addresses = router.addresses_on().map(|(address, on)| AddressStatus {
             address: format!("{}/{}", address.address, address.prefix),
@@ -266,6 +283,33 @@ impl Core {
             problems,
             problem_causes,
         })
+    }
+
+    /// Since when a router has been in its state.
+    fn since(&self, view: &RouterView) -> Nanos {
+        if view.since == Nanos::ZERO { self.started } else { view.since }
+    }
+
+    /// What is wrong with a router at the moment, and what of that others do.
+    fn all_problems(
+        &self,
+        now: Nanos,
+        id: RouterId,
+        view: &RouterView,
+        refused: &[Refused],
+        subnets: &Subnets<'_>,
+        answers_arp: fn(&str) -> bool,
+    ) -> Vec<Problem> {
+        let mut problems = self.problems(now, id, view.state, now - self.since(view));
+        let of = |kind: ProblemKind| move |text| kind.because(text);
+        problems.extend(self.election_problems(id, view, now));
+        let conflicts = self.conflicts(id, now);
+        problems.extend(conflicts.into_iter().map(of(ProblemKind::AddressConflict)));
+        let unreachable = self.unreachable(id, now, refused);
+        problems.extend(unreachable.into_iter().map(of(ProblemKind::AdvertsRefused)));
+        let unfenced = self.unfenced_beside(id, subnets, answers_arp);
+        problems.extend(unfenced.map(of(ProblemKind::FenceBypassed)));
+        problems
     }
 
     /// What is wrong with a router at the moment.

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
 
 use super::Driver;
 use crate::api::events::WallClock;
@@ -9,6 +12,7 @@ use crate::control::server::Question;
 use crate::core::{Counter, Input, Outside, PART_ROUTERS};
 use crate::engine::types::RouterId;
 use crate::io::{bpf, timer};
+use crate::metrics::http::AskProblems;
 use crate::refused::{self, Refused};
 
 impl Driver {
@@ -54,6 +58,15 @@ impl Driver {
                     drop(answer.send(self.core.order(asked, until, &name, order)));
                     self.perform_all(asked);
                 }
+            }
+            Question::Problems { begin, answer } => {
+                if begin == 0 {
+                    self.core.prepare_status(asked);
+                    self.perform_all(asked);
+                }
+                self.refresh_part(begin);
+                let (now, refused) = (timer::now(), self.refused());
+                drop(answer.send(self.core.problem_counts(now, begin, &refused, answers_arp)));
             }
             Question::Find { name, answer } => drop(answer.send(self.core.find(&name))),
             Question::Reload { check, answer } => {
@@ -103,6 +116,15 @@ impl Driver {
         let all = Counter::ALL.iter();
         all.map(|(c, name)| ((*name).to_owned(), self.datapath.counter(*c as u32))).collect()
     }
+}
+
+/// Asks by the channel of the control thread, if there is room.
+pub(super) fn problems_by(ask: mpsc::Sender<Question>) -> AskProblems {
+    Arc::new(move |begin| {
+        let (answer, answered) = oneshot::channel();
+        ask.try_send(Question::Problems { begin, answer }).ok()?;
+        Some(answered)
+    })
 }
 
 /// Whether an interface answers ARP for addresses that are on others (`arp_ignore`, ip-sysctl.rst): values that the kernel keeps

@@ -90,6 +90,8 @@ struct Driver {
     plan: Plan,
     /// Where metrics are served.
     server: Option<http::Server>,
+    /// How it asks for problems.
+    problems: http::AskProblems,
     /// Who may use the control socket.
     access: Arc<Mutex<Access>>,
     /// The lock on the directory of the pins, if that had to be made again.

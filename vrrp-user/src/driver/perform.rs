@@ -229,8 +229,12 @@ impl Driver {
             Effect::Discard => throw_away(self.core.take_discarded()),
             Effect::ServeMetrics(listen) => {
                 let before = self.server.take();
-                let (maps, board) = (self.datapath.maps().clone(), Arc::clone(&self.board));
-                match http::start(listen, maps, board, before) {
+                let sources = http::Sources {
+                    maps: self.datapath.maps().clone(),
+                    board: Arc::clone(&self.board),
+                    problems: Arc::clone(&self.problems),
+                };
+                match http::start(listen, sources, before) {
                     Ok(server) => self.server = server,
                     Err(error) => {
                         log::error!("cannot start the metrics thread: {error}");

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use vrrp_common::maps::Control;
 
 use super::adoption::{self, Found};
+use super::answer::problems_by;
 use super::service::Service;
 use super::signals::{self, signals};
 use super::stale::{self, free_lost};
@@ -430,9 +431,7 @@ impl Driver {
         tx.introduce(datapath.take_senders());
         let ring = datapath.take_events()?;
         let maps = datapath.maps();
-        let server = http::start(config.metrics.clone(), maps.clone(), Arc::clone(&board), None)
-            .map_err(os("cannot start the metrics thread"))?;
-        let Channels { questions, latest, access } = server::start(
+        let Channels { questions, ask, latest, access } = server::start(
             &instance.socket(),
             &config.control,
             maps.clone(),
@@ -440,6 +439,14 @@ impl Driver {
             Arc::clone(lock),
         )
         .map_err(|error| Error::RuntimeDir { path: instance.socket(), error, hint: "" })?;
+        let problems = problems_by(ask);
+        let sources = http::Sources {
+            maps: maps.clone(),
+            board: Arc::clone(&board),
+            problems: Arc::clone(&problems),
+        };
+        let server = http::start(config.metrics.clone(), sources, None)
+            .map_err(os("cannot start the metrics thread"))?;
         let timer = Timer::new().map_err(os("cannot create a timer"))?;
         let (readings, read) = mpsc::unbounded_channel();
         let (reports, tracked) = tracked::channel();
@@ -494,6 +501,7 @@ impl Driver {
             reading: 0,
             plan: Plan::default(),
             server,
+            problems,
             access,
             pin_lock: None,
             listened_until: timer::boot_now(),

@@ -1,9 +1,10 @@
 //! Serves metrics over HTTP from a thread and runtime of its own, which reads the shared maps: nothing that a
-//! scraper does can delay the engine.
+//! scraper does can delay the engine, which is only asked now and then, and in small parts, what is wrong.
 //!
 //! What is hard, reading a request's head, is `httparse`'s; docs/architecture.md says why not more. Every connection is good
 //! for one request.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -18,10 +19,11 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::sync::{Mutex, oneshot};
+use tokio::time::{Instant, timeout};
 
 use super::openmetrics::{Format, LeftOut, Snapshot};
+use crate::api::problem::ProblemCounts;
 use crate::config::model::Listen;
 use crate::io::bpf::{self, Maps};
 use crate::io::client_slots::{ClientSlot, ClientSlots, Lost};
@@ -41,6 +43,10 @@ const MAX_HEAD: usize = 8192;
 const MAX_FIELDS: usize = 64;
 /// How long a client may take to send its request, and then to take its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the engine's thread may take to say what is wrong with some routers: it has more urgent things to do.
+const ANSWER: Duration = Duration::from_millis(500);
+/// For how long that is told to others who scrape: however often they do, the engine's thread is asked no more often.
+const BELIEVED: Duration = Duration::from_secs(5);
 /// After a failure to listen, until the next attempt: the address may be on its way.
 const RETRY: Duration = Duration::from_secs(5);
 /// After a connection could not be accepted, or the socket was deleted.
@@ -82,10 +88,27 @@ vrrp_common::counters! {
     }
 }
 
+/// Asks how many problems there are after so many routers; `None` where nobody can be asked now.
+pub type AskProblems = Arc<dyn Fn(usize) -> Option<oneshot::Receiver<ProblemCounts>> + Send + Sync>;
+
+/// How many there are, by identifier; `None` where nobody had time to say so.
+type Problems = Option<BTreeMap<&'static str, u64>>;
+
+/// Where metrics come from.
+pub struct Sources {
+    /// What is counted.
+    pub maps: Maps,
+    /// What is known of scripts.
+    pub board: Arc<Board>,
+    /// What is wrong.
+    pub problems: AskProblems,
+}
+
 /// What all connections share.
 struct Shared {
-    maps: Maps,
-    board: Arc<Board>,
+    sources: Sources,
+    /// What was said last to be wrong, and when.
+    problems: Mutex<Option<(Instant, Problems)>>,
     connections: Arc<ClientSlots>,
     answers: Arc<ClientSlots>,
     outcomes: [AtomicU64; Outcome::ALL.len()],
@@ -122,15 +145,14 @@ impl Server {
 /// only ends.
 pub fn start(
     listen: Option<Listen>,
-    maps: Maps,
-    board: Arc<Board>,
+    sources: Sources,
     before: Option<Server>,
 ) -> io::Result<Option<Server>> {
     let before = before.map(Server::stop);
     let Some(listen) = listen else { return Ok(None) };
     let shared = Arc::new(Shared {
-        maps,
-        board,
+        sources,
+        problems: Mutex::default(),
         connections: ClientSlots::new(MAX_CLIENTS),
         answers: ClientSlots::new(MAX_ANSWERS),
         outcomes: Default::default(),
@@ -284,10 +306,11 @@ async fn converse(
 ) -> Result<Outcome, Lost> {
     let request = slot.wait_for(timeout(PATIENCE, head(&mut stream))).await?;
     let request = request.unwrap_or(Request::bad(Outcome::Timeout));
+    let problems = problems(&shared.sources.problems, &shared.problems);
     // From here on it is waited for in this slot only.
     let slot = shared.answers.take().await;
     let (mut answer, outcome) = match request.wanted {
-        Ok(Resource::Metrics(view)) => match page(shared, view) {
+        Ok(Resource::Metrics(view)) => match page(shared, view, problems.await) {
             Ok(text) => (served(view, &text), Outcome::Served),
             Err(error) => {
                 log::warn!("metrics: {}", bpf::chain(&error));
@@ -330,9 +353,38 @@ enum End {
     Broken(#[from] io::Error),
 }
 
-fn page(shared: &Shared, view: View) -> Result<String, bpf::Error> {
-    let snapshot =
-        Snapshot::take(&shared.maps.reader()?, shared.outcomes())?.with_scripts(&shared.board);
+/// What is wrong, or was a moment ago. Who asks meanwhile waits for the same answer.
+async fn problems(ask: &AskProblems, said: &Mutex<Option<(Instant, Problems)>>) -> Problems {
+    let mut said = said.lock().await;
+    match &*said {
+        Some((at, problems)) if at.elapsed() < BELIEVED => problems.clone(),
+        Some(_) | None => {
+            let problems = ask_problems(ask).await;
+            *said = Some((Instant::now(), problems.clone()));
+            problems
+        }
+    }
+}
+
+/// From the engine's thread, in parts.
+async fn ask_problems(ask: &AskProblems) -> Problems {
+    let (mut counts, mut routers) = (BTreeMap::new(), 0);
+    loop {
+        let part = timeout(ANSWER, ask(routers)?).await.ok()?.ok()?;
+        for (cause, count) in part.counts {
+            *counts.entry(cause).or_default() += count;
+        }
+        routers += part.routers;
+        if !part.more {
+            return Some(counts);
+        }
+    }
+}
+
+fn page(shared: &Shared, view: View, problems: Problems) -> Result<String, bpf::Error> {
+    let Sources { maps, board, .. } = &shared.sources;
+    let snapshot = Snapshot::take(&maps.reader()?, shared.outcomes())?;
+    let snapshot = snapshot.with_scripts(board).with_problems(problems);
     // Writing into memory does not fail.
     Ok(snapshot.without(view.left_out).write(view.format).unwrap_or_default())
 }
@@ -596,6 +648,36 @@ mod tests {
         answer
     }
 
+    /// Without maps, and with nobody to ask.
+    fn sources(dir: &Path) -> Sources {
+        let maps = dir.join("no-pins").into();
+        Sources { maps, board: Arc::default(), problems: Arc::new(|_| None) }
+    }
+
+    #[tokio::test]
+    async fn problems_are_asked_for_in_parts_and_not_waited_for_long() {
+        let ask: AskProblems = Arc::new(|begin| {
+            let (answer, answered) = oneshot::channel();
+            let counts = [("no-fence", 1), ("no-pins", u64::from(begin == 0))].into();
+            answer.send(ProblemCounts { counts, routers: 64, more: begin < 128 }).ok()?;
+            Some(answered)
+        });
+        let expected: Problems = Some([("no-fence", 3), ("no-pins", 1)].into());
+        let said = Mutex::default();
+        assert_eq!(problems(&ask, &said).await, expected);
+        let nobody = sources(Path::new("/")).problems;
+        assert_eq!(problems(&nobody, &said).await, expected, "nobody is asked twice in a moment");
+
+        let silent = std::sync::Mutex::new(Vec::new());
+        let ask: AskProblems = Arc::new(move |_| {
+            let (answer, answered) = oneshot::channel::<ProblemCounts>();
+            silent.lock().unwrap().push(answer);
+            Some(answered)
+        });
+        assert_eq!(problems(&ask, &Mutex::default()).await, None);
+        assert_eq!(problems(&nobody, &Mutex::default()).await, None);
+    }
+
     #[test]
     fn every_request_gets_its_answer() {
         let dir = tempfile::tempdir().unwrap();
@@ -603,8 +685,7 @@ mod tests {
         // A dead daemon's.
         drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
         let listen = Some(Listen::Unix(socket.clone()));
-        let server =
-            start(listen, dir.path().join("no-pins").into(), Arc::default(), None).unwrap();
+        let server = start(listen, sources(dir.path()), None).unwrap();
         for (request, status) in [
             (&b"GET /metrics HTTP/1.1\r\n\r\n"[..], "503 "),
             (b"GET /metrics/ HTTP/1.1\r\n\r\n", "404 "),
@@ -628,12 +709,10 @@ mod tests {
         assert_eq!(unix(&socket).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         // Another one takes its place, here at the same address.
         let listen = Some(Listen::Unix(socket.clone()));
-        let server =
-            start(listen, dir.path().join("no-pins").into(), Arc::default(), server).unwrap();
+        let server = start(listen, sources(dir.path()), server).unwrap();
         let another = dir.path().join("another.sock");
         let listen = Some(Listen::Unix(another.clone()));
-        let server =
-            start(listen, dir.path().join("no-pins").into(), Arc::default(), server).unwrap();
+        let server = start(listen, sources(dir.path()), server).unwrap();
         for _ in 0..500 {
             if another.exists() {
                 break;
@@ -662,8 +741,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("metrics.sock");
         let listen = Some(Listen::Unix(socket.clone()));
-        let server =
-            start(listen, dir.path().join("no-pins").into(), Arc::default(), None).unwrap();
+        let server = start(listen, sources(dir.path()), None).unwrap();
         let request = b"GET /metrics HTTP/1.1\r\n\r\n";
         assert!(talk(&socket, request).starts_with("HTTP/1.1 503 "));
         let mut idle: Vec<_> =

@@ -3,6 +3,7 @@
 //! Straight from the maps, family by family: with thousands of routers, one copy of the values and one text are
 //! all the memory that it takes, and only while it is written.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -83,6 +84,8 @@ pub struct Snapshot {
     disabled: u64,
     /// When the configuration was last read again, and whether it is in force.
     reload: Option<(Nanos, bool)>,
+    /// What is wrong, by identifier, if the daemon could be asked.
+    problems: Option<BTreeMap<&'static str, u64>>,
     /// This process, as far as it can be seen.
     process: Option<Process>,
     /// Seconds since 1970, now, and at which `CLOCK_MONOTONIC` was zero.
@@ -112,6 +115,7 @@ impl Snapshot {
             scripts: Vec::new(),
             disabled: 0,
             reload: None,
+            problems: None,
             process: Process::read(),
             epoch: since_1970.as_secs_f64() - timer::now().as_secs_f64(),
             leases: leases?,
@@ -127,6 +131,13 @@ impl Snapshot {
         let tracked = self.scripts.iter().filter(|script| script.health == "disabled").count();
         self.disabled = (board.disabled().len() + tracked) as u64;
         self.reload = board.reload();
+        self
+    }
+
+    /// With what is wrong.
+    #[must_use]
+    pub fn with_problems(mut self, problems: Option<BTreeMap<&'static str, u64>>) -> Self {
+        self.problems = problems;
         self
     }
 
@@ -441,6 +452,21 @@ impl Snapshot {
         )
     }
 
+    /// What `status` would say is wrong.
+    fn problems(&self, families: &mut Families<'_>) -> fmt::Result {
+        let Some(problems) = &self.problems else { return Ok(()) };
+        families.gauge(
+            "problems",
+            "Problems of the daemon and of all virtual routers, as in status",
+            None,
+            Some(problems.values().sum::<u64>()),
+        )?;
+        let by_cause: Vec<_> =
+            problems.iter().map(|(cause, count)| ([("cause", *cause)], *count)).collect();
+        let series = by_cause.iter().map(|(labels, count)| (labels, *count));
+        families.gauges("problems_by_cause", "Problems that there are of each cause", None, series)
+    }
+
     fn daemon(&self, families: &mut Families<'_>) -> fmt::Result {
         let build = [[("version", env!("CARGO_PKG_VERSION").to_owned())]];
         families.infos("build", "Version of the daemon", build.iter())?;
@@ -499,6 +525,7 @@ impl Collector for Snapshot {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut families = Families(encoder);
         self.daemon(&mut families)?;
+        self.problems(&mut families)?;
         self.scripts(&mut families)?;
         self.interfaces(&mut families)?;
         self.routers(&mut families)?;
@@ -664,6 +691,7 @@ pub(crate) mod tests {
             scripts: Vec::new(),
             disabled: 2,
             reload: Some((Nanos(3_000_000_000), false)),
+            problems: Some([("no-pins", 1), ("interface-down", 2)].into()),
             process: Some(Process::sample()),
             left_out: LeftOut::default(),
             time: 1007.5,
@@ -720,6 +748,8 @@ pub(crate) mod tests {
             &format!("vrrp_router_address_conflicts{router} 1"),
             "vrrp_daemon_last_reload_timestamp_seconds 1003.0",
             "vrrp_daemon_last_reload_successful 0",
+            "vrrp_problems 3",
+            "vrrp_problems_by_cause{cause=\"interface-down\"} 2",
             "# TYPE process_cpu_seconds counter",
             "process_cpu_seconds_total 1.5",
             "process_open_fds 40",
