@@ -590,6 +590,7 @@ mod tests {
 
     use super::super::model::tests::{model, reading};
     use super::*;
+    use crate::docs_tests::sample;
 
     fn screen(model: &mut Model, width: u16, height: u16) -> String {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
@@ -742,6 +743,13 @@ mod tests {
             model.press(key);
         }
         same("80x24-router.txt", &screen(&mut model, 80, 24));
+    }
+
+    #[test]
+    fn the_screen_of_the_documentation() {
+        let sample = sample(include_str!("../../../../docs/observing.md"), "vrrp-user top");
+        let height = u16::try_from(sample.lines().count()).unwrap();
+        assert_eq!(screen(&mut model(3), 80, height), sample);
     }
 
     #[test]
