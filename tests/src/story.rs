@@ -370,7 +370,8 @@ impl Story {
         lab.wait_until(STEP, &what, || {
             Ok((self.prober.now().as_deref() == Some(host)).then_some(()))
         })?;
-        let answered = fetch(self.client.namespace(), ADDRESS)?;
+        let answered = fetch(self.client.namespace(), ADDRESS)
+            .map_err(|error| self.wrong(&format!("{title}: {error}")))?;
         if answered != host {
             return Err(self.wrong(&format!("{title}: {answered} answers instead of {host}")));
         }
