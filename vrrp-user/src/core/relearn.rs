@@ -6,47 +6,59 @@
 //!
 //! Pure: it is told the time and who took over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Core;
 use crate::engine::time::Nanos;
 use crate::engine::types::{Cause, RouterId};
 
-/// A daemon that is well has given its address up until then; and one that is busy.
-const AGAIN: [Nanos; 3] =
-    [Nanos::from_millis(20), Nanos::from_millis(100), Nanos::from_millis(500)];
-/// Who hears one other master after the other does no more than that in this time: what it hears may be forged.
-const PAUSE: Nanos = Nanos::from_secs(5);
+/// How long after a takeover. A daemon that is well has given its address up after the first, and one that is busy after the
+/// others. The last is the end of a pause in which nothing is begun again: who hears one other master after the other may hear
+/// forged ones.
+const STEPS: [Nanos; 4] =
+    [Nanos::from_millis(20), Nanos::from_millis(100), Nanos::from_millis(500), Nanos::from_secs(5)];
 
 /// The routers that do so, and when.
 #[derive(Debug, Default)]
 pub struct Relearn {
-    /// When, who, and whether something is to be said or the pause is over.
-    agenda: BTreeSet<(Nanos, RouterId, bool)>,
+    /// When the next step is, when all began, and what follows after that step.
+    routers: BTreeMap<RouterId, (Nanos, Nanos, &'static [Nanos])>,
+    agenda: BTreeSet<(Nanos, RouterId)>,
 }
 
 impl Relearn {
     fn begin(&mut self, now: Nanos, id: RouterId) {
-        if self.agenda.iter().all(|(_, known, _)| *known != id) {
-            self.agenda.extend(AGAIN.map(|after| (now + after, id, true)));
-            self.agenda.insert((now + PAUSE, id, false));
+        if !self.routers.contains_key(&id) {
+            self.set(id, now, &STEPS);
         }
+    }
+
+    /// The first of these steps is the next one; `false` if there is none.
+    fn set(&mut self, id: RouterId, begun: Nanos, steps: &'static [Nanos]) -> bool {
+        let Some((first, rest)) = steps.split_first() else { return false };
+        let at = begun + *first;
+        self.routers.insert(id, (at, begun, rest));
+        self.agenda.insert((at, id))
     }
 
     /// A router is not master any more.
     pub fn end(&mut self, id: RouterId) {
-        self.agenda.retain(|(_, known, _)| *known != id);
+        if let Some((at, ..)) = self.routers.remove(&id) {
+            self.agenda.remove(&(at, id));
+        }
     }
 
     /// When [`Self::due`] is to be asked.
     pub fn next(&self) -> Option<Nanos> {
-        self.agenda.first().map(|(at, ..)| *at)
+        self.agenda.first().map(|(at, _)| *at)
     }
 
     /// A router whose time has come to say something.
     pub fn due(&mut self, now: Nanos) -> Option<RouterId> {
-        while self.agenda.first().is_some_and(|(at, ..)| *at <= now) {
-            if let Some((_, id, true)) = self.agenda.pop_first() {
+        while self.next().is_some_and(|at| at <= now) {
+            let (_, id) = self.agenda.pop_first()?;
+            let (_, begun, rest) = self.routers.remove(&id)?;
+            if self.set(id, begun, rest) {
                 return Some(id);
             }
         }
