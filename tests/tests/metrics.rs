@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use vrrp_tests::{Frame, Host, Instance, Lab, RawSocket, Result, VrrpUser};
+use vrrp_tests::{Frame, Host, Instance, Lab, Process, RawSocket, Result, VrrpUser};
 
 /// More than anything takes here.
 const LONG: Duration = Duration::from_secs(30);
@@ -50,6 +50,26 @@ fn check(text: &str) {
     assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
 }
 
+/// Starts Prometheus on a host, which scrapes these that often.
+fn prometheus(host: &Host, interval: &str, targets: &[&str]) -> Result<Process> {
+    let dir = host.dir("prometheus")?;
+    let file = dir.join("prometheus.yml");
+    let config = format!(
+        "global:\n  scrape_interval: {interval}\nscrape_configs:\n- job_name: vrrp\n  static_configs:\n  \
+         - targets: {targets:?}\n"
+    );
+    fs::write(&file, config).unwrap();
+    host.spawn(
+        "prometheus",
+        "prometheus",
+        &[
+            &format!("--config.file={}", file.display()),
+            &format!("--storage.tsdb.path={}", dir.join("data").display()),
+            "--web.listen-address=127.0.0.1:9090",
+        ],
+    )
+}
+
 /// What Prometheus on a host answers to a query: the value of the only series.
 fn query(host: &Host, query: &str) -> Result<Option<f64>> {
     let at = "http://127.0.0.1:9090/api/v1/query";
@@ -73,22 +93,7 @@ fn prometheus_scrapes_and_answers() -> Result<()> {
     let mut daemon = VrrpUser::start_with(&host, "vrrp.toml", &toml)?;
     daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
 
-    let dir = host.dir("prometheus")?;
-    let file = dir.join("prometheus.yml");
-    let config = format!(
-        "global:\n  scrape_interval: 1s\nscrape_configs:\n- job_name: vrrp\n  static_configs:\n  \
-         - targets: ['{AT}']\n"
-    );
-    fs::write(&file, config).unwrap();
-    let _prometheus = host.spawn(
-        "prometheus",
-        "prometheus",
-        &[
-            &format!("--config.file={}", file.display()),
-            &format!("--storage.tsdb.path={}", dir.join("data").display()),
-            "--web.listen-address=127.0.0.1:9090",
-        ],
-    )?;
+    let _prometheus = prometheus(&host, "1s", &[AT])?;
 
     lab.wait_until(LONG, "the address", || Ok(host.has_address("10.0.0.100")?.then_some(())))?;
     host.wait_egress("eth0")?;
@@ -204,20 +209,7 @@ fn the_dashboard_shows_how_two_hosts_fare() -> Result<()> {
     let start_a = || VrrpUser::start_with(&a, "vrrp.toml", &shared("10.0.0.1", 150));
     let mut daemon_a = start_a()?;
     let mut daemon_b = VrrpUser::start_with(&b, "vrrp.toml", &shared("10.0.0.2", 100))?;
-    let dir = c.dir("prometheus")?;
-    let file = dir.join("prometheus.yml");
-    let config = "global:\n  scrape_interval: 500ms\nscrape_configs:\n- job_name: vrrp\n  static_configs:\n  \
-                  - targets: ['10.0.0.1:9560', '10.0.0.2:9560']\n";
-    fs::write(&file, config).unwrap();
-    let _prometheus = c.spawn(
-        "prometheus",
-        "prometheus",
-        &[
-            &format!("--config.file={}", file.display()),
-            &format!("--storage.tsdb.path={}", dir.join("data").display()),
-            "--web.listen-address=127.0.0.1:9090",
-        ],
-    )?;
+    let _prometheus = prometheus(&c, "500ms", &["10.0.0.1:9560", "10.0.0.2:9560"])?;
     let (panels, all) = (dashboard(), Some(f64::from(SHARED)));
     let rule = |name: &str| {
         let (_, rest) = ALERTS.split_once(&format!("alert: {name}\n")).expect(name);
@@ -245,15 +237,11 @@ fn the_dashboard_shows_how_two_hosts_fare() -> Result<()> {
     daemon_a = start_a()?;
     shows("all is well again", well, None)?;
 
-    lab.network().run(
-        "nft",
-        &["add table bridge cut; add chain bridge cut forward { type filter hook forward priority 0; }; \
-           add rule bridge cut forward ether type ip ip protocol 112 drop"],
-    )?;
+    lab.block_vrrp(&[])?;
     shows("two masters", [Some(2.0 * f64::from(SHARED)), None, None, None, all], None)?;
     let split = rule("VrrpSplitBrain");
     lab.wait_until(LONG, "split brain", || Ok(query(&c, &split)?.filter(|count| *count > 0.0)))?;
-    lab.network().run("nft", &["delete table bridge cut"])?;
+    lab.unblock_vrrp()?;
     shows("healed", well, None)?;
 
     for host in [&a, &b] {

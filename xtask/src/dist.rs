@@ -16,18 +16,12 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use crate::command::{output, run};
 use crate::cross::Target;
 use crate::{build, setup};
 
-/// Programs that make packages and look at them, and the packages that have these.
-const TOOLS: &[(&str, &str)] = &[
-    ("dpkg-deb", "dpkg"),
-    ("dpkg-shlibdeps", "dpkg-dev"),
-    ("rpmbuild", "rpm"),
-    ("lintian", "lintian"),
-];
 /// The version of glibc that a program for another architecture may need.
 const GLIBC: [u32; 2] = [2, 34];
 
@@ -79,17 +73,18 @@ pub fn dist(args: &Args) -> Result<()> {
         return Ok(());
     }
     let mut progress = Progress::new(6);
-    progress.step("programs that make packages", || setup::programs(TOOLS))?;
+    progress.step("programs that make packages", || setup::programs(setup::PACKERS))?;
     progress.step("the kernel's side", build::object)?;
     let what = "the daemon: some minutes where nothing is compiled yet, half of the time at its end without a word";
     let binary = progress.step(what, || build::daemon(true, None))?;
-    let out = progress.step("manual pages, completions, documents", || {
+    let (out, manifest) = progress.step("manual pages, completions, documents", || {
         stage(&binary)?;
         strip(&mut Command::new("strip"), &binary)?;
         ready(out())
     })?;
-    let packages = progress
-        .step("Debian package and RPM", || Ok([deb::pack(&out, None, "xz")?, rpm::pack(&out)?]))?;
+    let packages = progress.step("Debian package and RPM", || {
+        Ok([deb::pack(&manifest, &out, None, "xz")?, rpm::pack(&manifest, &out)?])
+    })?;
     progress.step("lintian: no errors", || deb::lintian(&packages[0]))?;
     println!("Done in {:.0} s:", progress.start.elapsed().as_secs_f64());
     for package in packages {
@@ -107,19 +102,20 @@ pub fn deb(target: &'static Target) -> Result<PathBuf> {
     let tools = target.tools()?;
     strip(&mut tools.command("strip"), &binary)?;
     runs_with(tools.command("objdump").arg("-p").arg(staged("vrrp-user")))?;
-    let out = ready(out().join(target.triple))?;
-    deb::pack(&out, Some(target.debian), "xz")
+    let (out, manifest) = ready(out().join(target.triple))?;
+    deb::pack(&manifest, &out, Some(target.debian), "xz")
 }
 
-/// Looks whether all is there that the packages list, and removes what was made before.
-fn ready(out: PathBuf) -> Result<PathBuf> {
-    complete()?;
+/// Looks whether all is there that the packages list, and removes what was made before. With what cargo knows of the packages.
+fn ready(out: PathBuf) -> Result<(PathBuf, Value)> {
+    let manifest = assets::manifest()?;
+    complete(&manifest)?;
     fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     for package in [made(&out, "deb")?, made(&out, "rpm")?].concat() {
         fs::remove_file(&package)
             .with_context(|| format!("cannot remove {}", package.display()))?;
     }
-    Ok(out)
+    Ok((out, manifest))
 }
 
 /// Puts the program where the packages look for it, without what only a debugger reads; the other one stays as it is.
@@ -154,7 +150,7 @@ fn glibc(text: &str) -> Option<[u32; 2]> {
 pub fn check(binary: &Path) -> Result<()> {
     stage(binary)?;
     strip(&mut Command::new("strip"), binary)?;
-    let out = ready(out().join("check"))?;
+    let (out, manifest) = ready(out().join("check"))?;
     for (program, what) in [("dpkg-deb", "Debian package"), ("rpmbuild", "RPM")] {
         if setup::find_program(program).is_none() {
             println!("no {what} is made: there is no {program}");
@@ -162,8 +158,8 @@ pub fn check(binary: &Path) -> Result<()> {
         }
         // Quick rather than small.
         if what == "RPM" {
-            rpm::pack(&out)?;
-        } else if deb::lintian(&deb::pack(&out, None, "gzip")?)? {
+            rpm::pack(&manifest, &out)?;
+        } else if deb::lintian(&deb::pack(&manifest, &out, None, "gzip")?)? {
             println!("lintian finds no errors");
         }
     }
@@ -223,9 +219,8 @@ fn stage(binary: &Path) -> Result<()> {
 }
 
 /// Whether all files are there that the packages list, and documents lead to what is there.
-fn complete() -> Result<()> {
-    let manifest = assets::manifest()?;
-    let (deb, rpm) = (assets::debian(&manifest)?, assets::rpm(&manifest)?);
+fn complete(manifest: &Value) -> Result<()> {
+    let (deb, rpm) = (assets::debian(manifest)?, assets::rpm(manifest)?);
     documents::check(deb.iter().map(|asset| (asset.source.as_path(), asset.dest.as_str())))?;
     println!("{} files for the packages are there", deb.len() + rpm.len());
     Ok(())

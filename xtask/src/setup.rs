@@ -34,6 +34,10 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("radvd", "radvd"),
     ("setpriv", "util-linux"),
     ("systemd-analyze", "systemd"),
+];
+/// Programs that make packages and look at them, likewise.
+pub const PACKERS: &[(&str, &str)] = &[
+    ("dpkg-deb", "dpkg"),
     ("dpkg-shlibdeps", "dpkg-dev"),
     ("rpmbuild", "rpm"),
     ("lintian", "lintian"),
@@ -100,7 +104,7 @@ pub fn setup() -> Result<()> {
     println!("BPF compiler  {}", toolchain.name());
     println!("bpf-linker    {}", linker.display());
 
-    if !programs(PROGRAMS)? {
+    if !programs(&[PROGRAMS, PACKERS].concat())? {
         println!("test programs all there");
         println!("Nothing to do.");
     }

@@ -23,12 +23,16 @@ const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 /// Makes the package in a folder.
 /// `architecture` is dpkg's name of another one than this machine's; `compression` one that dpkg-deb knows.
 /// Errors: what the package lists is not there, or a program fails.
-pub fn pack(out: &Path, architecture: Option<&str>, compression: &str) -> Result<PathBuf> {
-    let manifest = assets::manifest()?;
+pub fn pack(
+    manifest: &Value,
+    out: &Path,
+    architecture: Option<&str>,
+    compression: &str,
+) -> Result<PathBuf> {
     let deb = &manifest["metadata"]["deb"];
     let root = super::out().join("deb");
-    assets::lay_out(&assets::debian(&manifest)?, &root)?;
-    let version = format!("{}-{REVISION}", text(&manifest, "version")?);
+    assets::lay_out(&assets::debian(manifest)?, &root)?;
+    let version = format!("{}-{REVISION}", text(manifest, "version")?);
     documents(&root, &version)?;
 
     let native = output(Command::new("dpkg").arg("--print-architecture"))?;
@@ -44,7 +48,7 @@ pub fn pack(out: &Path, architecture: Option<&str>, compression: &str) -> Result
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     };
     file("md5sums", sums(&root)?)?;
-    let fields = fields(&manifest, &version, architecture_name, &depends, &root)?;
+    let fields = fields(manifest, &version, architecture_name, &depends, &root)?;
     file("control", fields)?;
     let configuration = deb["conf-files"].as_array().context("no conf-files")?;
     let lines = configuration.iter().filter_map(|path| Some(format!("{}\n", path.as_str()?)));

@@ -20,15 +20,14 @@ const SCRIPTS: [(&str, &str); 3] = [
 
 /// Makes the package in a folder.
 /// Errors: what the package lists is not there, or rpmbuild fails.
-pub fn pack(out: &Path) -> Result<PathBuf> {
-    let manifest = assets::manifest()?;
-    let files = assets::rpm(&manifest)?;
+pub fn pack(manifest: &Value, out: &Path) -> Result<PathBuf> {
+    let files = assets::rpm(manifest)?;
     let tree = super::out().join("rpm-tree");
     assets::lay_out(&files, &tree)?;
     let top = super::out().join("rpmbuild");
     fs::create_dir_all(&top).with_context(|| format!("cannot make {}", top.display()))?;
     let spec = top.join("vrrp-user.spec");
-    let text = describe(&manifest, &files, &tree)?;
+    let text = describe(manifest, &files, &tree)?;
     fs::write(&spec, text).with_context(|| format!("cannot write {}", spec.display()))?;
     let mut command = Command::new("rpmbuild");
     for (name, value) in [

@@ -12,9 +12,6 @@ use vrrp_tests::{Error, Lab, Result, VrrpUser};
 
 /// Period of the live table.
 const REFRESH: Duration = Duration::from_secs(1);
-/// What keeps advertisements from each host, on the bridge between them.
-const BLOCK: &str = "add table bridge block; add chain bridge block f { type filter hook forward priority 0; }; \
-                     add rule bridge block f ether type ip ip protocol 112 drop";
 
 /// The terminal, with another screen and without waiting for whole lines. What was there before comes back with its end.
 struct Screen {
@@ -156,8 +153,11 @@ impl Live<'_> {
                 self.said = "The daemon on a is started again.".into();
             }
             b'p' => {
-                let rules = if self.blocked { "delete table bridge block" } else { BLOCK };
-                self.lab.network().run("nft", &[rules])?;
+                if self.blocked {
+                    self.lab.unblock_vrrp()?;
+                } else {
+                    self.lab.block_vrrp(&[])?;
+                }
                 self.blocked = !self.blocked;
                 self.said = if self.blocked {
                     "Neither hears the other: both are master, and `status` says `split brain`."

@@ -32,11 +32,6 @@ impl Action {
         }
     }
 
-    /// Of which router.
-    pub fn router(&self) -> &str {
-        &self.router
-    }
-
     /// What is asked first, and what follows from it.
     pub fn question(&self) -> Vec<String> {
         let Self { router, place, state, .. } = self;

@@ -545,7 +545,7 @@ impl Model {
         let clock = self.reading.as_ref().map_or("", |reading| &reading.clock);
         let said = match &answer {
             Ok(done) => done.clone(),
-            Err(why) => format!("{} {} was refused: {why}", action.name(), action.router()),
+            Err(why) => format!("{} {} was refused: {why}", action.name(), action.router),
         };
         self.events.push_front(format!("{clock} {said}"));
         if answer.is_err() {
@@ -970,7 +970,7 @@ pub mod tests {
         // A refusal stays until it was seen.
         press(&mut model, "Uy");
         let action = model.ordered.take().unwrap();
-        assert_eq!((action.name(), action.router()), ("resume", "VI_2"));
+        assert_eq!((action.name(), action.router.as_str()), ("resume", "VI_2"));
         model.answered(&action, Err("not permitted".to_owned()));
         let why = "resume VI_2 was refused: not permitted".to_owned();
         assert_eq!((model.mode, &model.answer), (Mode::Refused, &Some(Err(why))));
