@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::model::{
-    Address, Fence, Fixed, LinkDelay, Listen, Routing, Scheduling, TrackFile, TrackProcess,
+    Address, Fence, Fixed, Hmac, LinkDelay, Listen, Routing, Scheduling, TrackFile, TrackProcess,
     TrackScript, Tracked, V3Checksum,
 };
 use super::notify::{Notify, Settings};
@@ -104,6 +104,8 @@ pub(super) struct Draft {
     pub(super) interval: Option<Located<Nanos>>,
     /// Password of authentication type 1.
     pub(super) password: Option<Located<Vec<u8>>>,
+    /// How its advertisements are signed.
+    pub(super) hmac: Option<Located<Hmac>>,
     pub(super) source: Option<Located<IpAddr>>,
     pub(super) multicast_group: Option<Located<IpAddr>>,
     /// Unicast; `None` for multicast.

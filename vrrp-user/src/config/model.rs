@@ -23,9 +23,11 @@ use crate::engine::types::{AdvertInterval, GarpPolicy, Priority, Version, Vrid};
 use crate::types::netns::Netns;
 
 mod delays;
+mod hmac;
 mod track;
 use crate::wire::family::Family;
 pub use delays::{Delays, GarpGroup, LinkDelay, Pauses};
+pub use hmac::{AntiReplay, Hmac, HmacKey, HmacMode, KeyId, Secret, TimeWindow};
 pub use track::{
     Group, InitFile, ParamMatch, Track, TrackFile, TrackProcess, TrackScript, Tracked,
 };
@@ -246,6 +248,8 @@ pub struct RouterConfig {
     pub interval: AdvertInterval,
     /// Authentication; only with version 2.
     pub authentication: Authentication,
+    /// How advertisements are signed; `None` for not at all. Not with [`Self::authentication`].
+    pub hmac: Option<Hmac>,
     /// How advertisements travel.
     pub transport: Transport,
     /// Whether a lower-priority master is pre-empted.

@@ -375,6 +375,7 @@ impl Reader<'_> {
             own_virtual_mac,
             virtual_mac_adverts: self.boolean(table, "virtual_mac_adverts"),
             virtual_mac_device: None,
+            hmac: None,
             accept: self.boolean(table, "accept").is_none_or(|on| on.value),
             track_source: self.boolean(table, "track_source"),
             higher_prio_advert: self.boolean(table, "higher_prio_advert").map(|on| on.value),

@@ -174,6 +174,7 @@ pub fn router(router: &RouterConfig, group: Option<&str>, secrets: Secrets) -> T
         priority,
         interval,
         authentication,
+        hmac: _,
         transport,
         preempt,
         preempt_delay,

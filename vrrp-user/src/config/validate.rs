@@ -10,7 +10,7 @@ use vrrp_common::parse::Address as _;
 use vrrp_common::{VRRP_TTL, virtual_mac};
 
 use super::draft::{Draft, Drafts, PeerDraft, UnicastDraft};
-use super::model::{Address, Authentication, Config, Peer, RouterConfig, Transport};
+use super::model::{Address, Authentication, Config, Hmac, Peer, RouterConfig, Transport};
 use super::notify::Notify;
 use super::report::{Located, Position, Report};
 use super::text::{self, MAX_NAME};
@@ -213,6 +213,7 @@ impl Validator<'_> {
         let max_learned_interval =
             self.max_learned_interval(interval, draft.max_learned_interval.as_ref());
         let authentication = self.authentication(version, draft.password.as_ref());
+        let hmac = self.hmac(draft.hmac.take());
         let (preempt, preempt_delay) = self.preemption(&draft, priority);
         let (addresses, excluded) =
             self.addresses(&draft, version, interface.as_deref().unwrap_or(""));
@@ -248,6 +249,7 @@ impl Validator<'_> {
             priority,
             interval,
             authentication,
+            hmac,
             transport,
             preempt,
             preempt_delay,
@@ -407,6 +409,13 @@ impl Validator<'_> {
         };
         self.repair(*at, problem, "it is ignored", "");
         None
+    }
+
+    /// Nothing signs or checks yet, and a router without what it was to have would say that it is safe.
+    fn hmac(&mut self, written: Option<Located<Hmac>>) -> Option<Hmac> {
+        let written = written?;
+        self.report.error(written.at, "signed advertisements are not served yet", "");
+        Some(written.value)
     }
 
     fn authentication(

@@ -362,6 +362,7 @@ prop_compose! {
                 }
                 (AdvertInterval::Centisecs(_), None) | (AdvertInterval::Secs(_), _) => None,
             },
+            hmac: None,
             preempt: preempt || owner,
             preempt_delay: Nanos::from_secs(if delayed { preempt_delay } else { 0 }),
             addresses,
