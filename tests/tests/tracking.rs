@@ -127,7 +127,8 @@ fn a_script_that_cannot_run_counts_for_nothing() -> Result<()> {
     // What no router tracks is a problem of the daemon.
     let told = status["problems"].to_string();
     assert!(told.contains("notify /nonexistent/told is disabled: it does not exist ("), "{told}");
-    assert_eq!(daemon.detail(&host, "VI_51")?["tracks"][0]["effect"], "0");
+    let track = &daemon.detail(&host, "VI_51")?["tracks"][0];
+    assert_eq!((&track["effect"], &track["effect_name"]), (&"0".into(), &"none".into()));
     fs::write(&script, "#!/bin/sh\nexit 1\n").unwrap();
     fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     daemon.reload(&host, &[])?;

@@ -349,7 +349,8 @@ impl Bench {
         }
         let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::new() };
         let verdict = if self.tc {
-            let lacks = self.kernel.lacks().join("; ");
+            let lacks: Vec<_> = self.kernel.lacks().iter().map(|it| it.text.as_str()).collect();
+            let lacks = lacks.join("; ");
             let program = self.kernel.ingress_program().expect("program");
             let run = program.test_run(options);
             match run.unwrap_or_else(|error| panic!("{error}: {lacks}")).return_value as i32 {

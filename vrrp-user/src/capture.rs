@@ -66,6 +66,16 @@ impl CaptureMode {
         }
     }
 
+    /// What it lacks as names, which never change.
+    pub const fn lack_names(self) -> &'static [&'static str] {
+        match self {
+            Self::Native => &[],
+            Self::Tc => &["drops-late", "refusal-cost"],
+            Self::Generic => &["packet-cost"],
+            Self::Raw => &["wakes-daemon", "drops-nothing", "no-traffic-counts", "no-claims-seen"],
+        }
+    }
+
     /// What it lacks, as the end of "it works, but ...".
     pub const fn lacks(self) -> Option<&'static str> {
         match self {
@@ -187,7 +197,54 @@ pub struct Plan {
     /// The modes.
     pub modes: Vec<CaptureMode>,
     /// Why the first one is not the best there is.
-    pub why: Option<&'static str>,
+    pub why: Option<PlanReason>,
+}
+
+/// Why a plan does not begin with the best mode there is.
+#[cfg_attr(test, derive(strum::EnumIter))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
+pub enum PlanReason {
+    /// What the configuration says.
+    Configured,
+    /// A bond hands a native program to the devices below, and those are what it finds its packets on (`bond_xdp_set`,
+    /// drivers/net/bonding/bond_main.c): no router has their numbers. In the stack, what comes in by any device of a bond
+    /// is the bond's in all its modes (`bond_handle_frame`).
+    Ports,
+    /// XDP has no mark for a tag that the device has taken off the frame, be it the hardware or, on veth, the other end.
+    Vlans,
+    /// The stack drops what is for another Ethernet address than the interface's own, unless a tc program says otherwise
+    /// (`bpf_skb_change_type`): what XDP changes in the frame does not matter to it.
+    VirtualMac,
+    /// No program can report what it has heard.
+    RingTaken,
+    /// No program is there for long.
+    ProgramsTaken,
+}
+
+impl PlanReason {
+    /// A name, which never changes.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
+    /// In words.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Configured => "configured",
+            Self::Ports => "native XDP would run on its ports, if at all",
+            Self::Vlans => {
+                "there are VLAN devices above, and XDP does not see a tag that the device has taken off"
+            }
+            Self::VirtualMac => {
+                "routers have virtual MAC addresses there, and XDP cannot take frames to one for ours"
+            }
+            Self::RingTaken => {
+                "somebody else keeps moving the position to which the ring buffer was read"
+            }
+            Self::ProgramsTaken => "somebody else keeps detaching or replacing our programs",
+        }
+    }
 }
 
 /// What a daemon without BPF does and lacks, as the end of "no BPF: ...; ".
@@ -202,7 +259,8 @@ pub const WITHOUT_PINS: &str = "only the daemon can read its maps: `stats` and m
 impl Plan {
     /// The mode that the configuration names, if that is another one than this.
     pub fn lacks_configured(&self, mode: CaptureMode) -> Option<CaptureMode> {
-        let best = self.modes.first().copied().filter(|_| self.why == Some(CONFIGURED))?;
+        let best =
+            self.modes.first().copied().filter(|_| self.why == Some(PlanReason::Configured))?;
         (best != mode).then_some(best)
     }
 }
@@ -215,38 +273,16 @@ pub fn routed(interface: &str) -> String {
     )
 }
 
-/// What the configuration says.
-const CONFIGURED: &str = "configured";
-/// A bond hands a native program to the devices below, and those are what it finds its packets on (`bond_xdp_set`,
-/// drivers/net/bonding/bond_main.c): no router has their numbers. In the stack, what comes in by any device of a bond is
-/// the bond's in all its modes (`bond_handle_frame`).
-const PORTS: &str = "native XDP would run on its ports, if at all";
-/// XDP has no mark for a tag that the device has taken off the frame, be it the hardware or, on veth, the other end.
-const VLANS: &str =
-    "there are VLAN devices above, and XDP does not see a tag that the device has taken off";
-
-/// The stack drops what is for another Ethernet address than the interface's own, unless a tc program says otherwise
-/// (`bpf_skb_change_type`): what XDP changes in the frame does not matter to it.
-const VIRTUAL_MAC: &str =
-    "routers have virtual MAC addresses there, and XDP cannot take frames to one for ours";
-
-/// No program can report what it has heard.
-pub const RING_TAKEN: &str =
-    "somebody else keeps moving the position to which the ring buffer was read";
-
-/// No program is there for long.
-const PROGRAMS_TAKEN: &str = "somebody else keeps detaching or replacing our programs";
-
 /// What is to be tried on an interface. What the configuration names comes first, whatever it cannot see, and what is
 /// better is not tried.
 pub fn plan(best: Option<CaptureMode>, facts: Facts) -> Plan {
     if facts.ring_taken && best != Some(CaptureMode::Raw) {
-        return Plan { modes: vec![CaptureMode::Raw], why: Some(RING_TAKEN) };
+        return Plan { modes: vec![CaptureMode::Raw], why: Some(PlanReason::RingTaken) };
     }
     let Plan { modes, why } = wanted(best, facts);
     let (taken, left): (Vec<_>, _) =
         modes.into_iter().partition(|mode| facts.programs_taken.contains(*mode));
-    Plan { modes: left, why: if taken.is_empty() { why } else { Some(PROGRAMS_TAKEN) } }
+    Plan { modes: left, why: if taken.is_empty() { why } else { Some(PlanReason::ProgramsTaken) } }
 }
 
 /// The same if nobody else takes anything away.
@@ -257,7 +293,7 @@ fn wanted(best: Option<CaptureMode>, facts: Facts) -> Plan {
         return auto;
     }
     let lesser = auto.modes.into_iter().filter(|mode| *mode > best);
-    Plan { modes: [best].into_iter().chain(lesser).collect(), why: Some(CONFIGURED) }
+    Plan { modes: [best].into_iter().chain(lesser).collect(), why: Some(PlanReason::Configured) }
 }
 
 fn auto(facts: Facts) -> Plan {
@@ -268,15 +304,15 @@ fn auto(facts: Facts) -> Plan {
     let in_stack = if tcx { [Tc, Generic, Raw] } else { [Generic, Tc, Raw] };
     if vlans_above {
         // A frame of a VLAN is never taken for one of the device itself.
-        return Plan { modes: vec![Tc, Raw], why: Some(VLANS) };
+        return Plan { modes: vec![Tc, Raw], why: Some(PlanReason::Vlans) };
     }
     if virtual_mac {
         let others: &[CaptureMode] =
             if aggregate { &[Generic, Raw] } else { &[Native, Generic, Raw] };
-        return Plan { modes: [&[Tc], others].concat(), why: Some(VIRTUAL_MAC) };
+        return Plan { modes: [&[Tc], others].concat(), why: Some(PlanReason::VirtualMac) };
     }
     if aggregate {
-        return Plan { modes: in_stack.to_vec(), why: Some(PORTS) };
+        return Plan { modes: in_stack.to_vec(), why: Some(PlanReason::Ports) };
     }
     Plan { modes: [&[Native], in_stack.as_slice()].concat(), why: None }
 }
@@ -288,16 +324,27 @@ pub struct Choice {
     pub mode: CaptureMode,
     /// Why not a better one.
     pub why: Option<String>,
+    /// The same as names ([`PlanReason::name`], [`Failure::name`], [`UNAVAILABLE`]), in the same order.
+    pub causes: Vec<&'static str>,
 }
+
+/// Name of the reason that the mode in the configuration is not available.
+pub const UNAVAILABLE: &str = "configured-unavailable";
 
 impl Choice {
     /// That of a plan whose better modes failed so.
-    pub fn new(plan: &Plan, mode: CaptureMode, failures: &[String]) -> Self {
+    pub fn new(plan: &Plan, mode: CaptureMode, failures: &[Failure]) -> Self {
         let configured =
             plan.lacks_configured(mode).map(|best| format!("{} is configured", best.title()));
-        let first = configured.as_deref().or(plan.why);
-        let why: Vec<&str> = first.into_iter().chain(failures.iter().map(String::as_str)).collect();
-        Self { mode, why: (!why.is_empty()).then(|| why.join("; ")) }
+        let cause =
+            if configured.is_some() { Some(UNAVAILABLE) } else { plan.why.map(PlanReason::name) };
+        let first = configured.as_deref().or(plan.why.map(PlanReason::text));
+        let why: Vec<&str> = first.into_iter().chain(failures.iter().map(Failure::why)).collect();
+        Self {
+            mode,
+            why: (!why.is_empty()).then(|| why.join("; ")),
+            causes: cause.into_iter().chain(failures.iter().map(Failure::name)).collect(),
+        }
     }
 }
 
@@ -312,6 +359,23 @@ pub enum Failure {
     Refused(String),
 }
 
+impl Failure {
+    /// A name, which never changes.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Displaced(_) => "displaced",
+            Self::Descriptors(_) => "descriptors",
+            Self::Refused(_) => "refused",
+        }
+    }
+
+    /// In words.
+    pub fn why(&self) -> &str {
+        let (Self::Displaced(why) | Self::Descriptors(why) | Self::Refused(why)) = self;
+        why
+    }
+}
+
 /// The way along a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Walk {
@@ -320,7 +384,7 @@ pub struct Walk {
     before: Option<CaptureMode>,
     /// So many of the modes are not available.
     failed: usize,
-    failures: Vec<String>,
+    failures: Vec<Failure>,
     displaced: bool,
 }
 
@@ -342,9 +406,8 @@ impl Walk {
             self.failed = self.plan.modes.len();
         }
         self.displaced |= matches!(failure, Failure::Displaced(_));
-        let (Failure::Displaced(why) | Failure::Descriptors(why) | Failure::Refused(why)) = failure;
-        if !self.failures.contains(&why) {
-            self.failures.push(why);
+        if !self.failures.iter().any(|known| known.why() == failure.why()) {
+            self.failures.push(failure);
         }
     }
 
@@ -353,7 +416,7 @@ impl Walk {
     pub fn choice(&self) -> Result<Choice, String> {
         let mode = self.plan.modes.get(self.failed);
         mode.map(|mode| Choice::new(&self.plan, *mode, &self.failures))
-            .ok_or_else(|| self.failures.join("; "))
+            .ok_or_else(|| self.failures.iter().map(Failure::why).collect::<Vec<_>>().join("; "))
     }
 
     /// Nothing captures there any more: whatever the plan has is worth a try.
@@ -383,6 +446,8 @@ impl fmt::Display for Choice {
 
 #[cfg(test)]
 mod tests {
+    use strum::IntoEnumIterator;
+
     use super::CaptureMode::{Generic, Native, Raw, Tc};
     use super::*;
 
@@ -426,7 +491,7 @@ mod tests {
         programs_taken.insert(Native);
         let taken = |best, programs_taken| plan(best, Facts { programs_taken, ..facts });
         assert_eq!(taken(None, programs_taken).modes, [Tc, Generic, Raw]);
-        assert_eq!(taken(Some(Native), programs_taken).why, Some(PROGRAMS_TAKEN));
+        assert_eq!(taken(Some(Native), programs_taken).why, Some(PlanReason::ProgramsTaken));
         assert_eq!(taken(Some(Tc), programs_taken), plan(Some(Tc), facts), "as configured");
         programs_taken.insert(Generic);
         assert_eq!(taken(None, programs_taken).modes, [Tc, Raw]);
@@ -453,13 +518,29 @@ mod tests {
         assert_eq!(plan.lacks_configured(Native), None);
         assert_eq!(plan.lacks_configured(Raw), Some(Native));
         assert_eq!(Choice::new(&plan, Native, &[]).to_string(), "native XDP (configured)");
-        let failures = ["no BPF: for a reason".to_owned()];
+        let failures = [Failure::Refused("no BPF: for a reason".to_owned())];
         assert_eq!(
             Choice::new(&plan, Raw, &failures).to_string(),
             "a packet socket (native XDP is configured; no BPF: for a reason)"
         );
+        let causes = Choice::new(&plan, Raw, &failures).causes;
+        assert_eq!(causes, [UNAVAILABLE, "refused"]);
         let auto = super::plan(None, Facts { aggregate: true, ..Facts::default() });
+        let displaced = [Failure::Displaced("taken".to_owned())];
+        assert_eq!(Choice::new(&auto, Generic, &displaced).causes, ["ports", "displaced"]);
         assert_eq!(auto.lacks_configured(Raw), None);
+    }
+
+    #[test]
+    fn what_a_mode_lacks_has_names_where_it_has_words() {
+        let mut known = std::collections::BTreeSet::new();
+        for mode in CaptureMode::ALL {
+            assert_eq!(mode.lacks().is_none(), mode.lack_names().is_empty(), "{mode}");
+            assert!(mode.lack_names().iter().all(|name| known.insert(*name)), "{mode}");
+        }
+        for reason in PlanReason::iter() {
+            assert!(known.insert(reason.name()), "{reason:?}");
+        }
     }
 
     #[test]
@@ -512,8 +593,10 @@ mod tests {
     fn who_has_less_than_the_best_says_why() {
         let plain = plan(None, Facts { tcx: true, ..Facts::default() });
         let native = Choice::new(&plain, Native, &[]);
+        assert!(native.causes.is_empty());
         assert_eq!((native.to_string().as_str(), native.why), ("native XDP", None));
-        let taken = ["XDP is taken by another program (id 7, firewall)".to_owned()];
+        let taken =
+            [Failure::Displaced("XDP is taken by another program (id 7, firewall)".to_owned())];
         assert_eq!(
             Choice::new(&plain, Tc, &taken).to_string(),
             "tc (XDP is taken by another program (id 7, firewall))"

@@ -165,6 +165,9 @@ pub struct Status {
     /// What the BPF that there is lacks on this kernel, each as a sentence.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lacks: Vec<String>,
+    /// The kind of each of them; see [`problem::LimitationKind::name`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lacks_causes: Vec<String>,
     /// What is wrong with the daemon itself, and no router's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
@@ -509,6 +512,9 @@ pub struct TrackStatus {
     pub health: String,
     /// What that makes of the router: a summand of its priority, as in `-20`, or `FAULT`.
     pub effect: String,
+    /// The same as a name: `priority`, `none`, `fault` or `waits`.
+    #[serde(default)]
+    pub effect_name: String,
 }
 
 /// Repetition of gratuitous ARP, with keepalived's names without `garp_`. Times are milliseconds, and 0 is never.
@@ -653,6 +659,12 @@ pub struct InterfaceStatus {
     /// What this way lacks, as the end of "it works, but ...".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capture_lacks: Option<String>,
+    /// The parts of `capture_why` as names ([`crate::capture::Choice::causes`]).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capture_causes: Vec<String>,
+    /// What `capture_lacks` says as names ([`crate::capture::CaptureMode::lack_names`]).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capture_lacks_causes: Vec<String>,
     /// Why nothing is received.
     pub error: Option<String>,
     /// The same as a name: `interface-missing` or `no-capture`.

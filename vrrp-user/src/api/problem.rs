@@ -75,6 +75,40 @@ impl Problem {
     }
 }
 
+/// What the BPF that there is lacks on a kernel, or with the rights of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
+pub enum LimitationKind {
+    /// XDP is refused.
+    NoXdp,
+    /// tc is refused for what XDP cannot receive.
+    NoIngress,
+    /// What is sent from the addresses is not counted.
+    NoEgress,
+    /// The tc programs copy the headers.
+    CopiesHeaders,
+    /// The kernel has no tcx.
+    NoTcx,
+    /// Links cannot be pinned.
+    NoLinkPins,
+}
+
+impl LimitationKind {
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// Something that is lacking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limitation {
+    /// What kind of thing.
+    pub kind: LimitationKind,
+    /// What, and what that means.
+    pub text: String,
+}
+
 /// How many problems there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProblemCounts {

@@ -799,6 +799,7 @@ mod tests {
             no_bpf: None,
             no_pins: None,
             lacks: Vec::new(),
+            lacks_causes: Vec::new(),
             reload: None,
             problems: Vec::new(),
             problem_causes: Vec::new(),

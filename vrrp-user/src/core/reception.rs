@@ -14,7 +14,7 @@ use super::restore_limiter::{RestoreLimiter, When};
 use super::tampering::{ProgramTampering, Response, Tampering};
 use super::{Core, Counter};
 use crate::api::problem::{Problem, ProblemKind};
-use crate::capture::{self as modes, CaptureMode, ModeSet};
+use crate::capture::{CaptureMode, ModeSet, PlanReason};
 use crate::core::interface_id::InterfaceId;
 use crate::engine::time::Nanos;
 use crate::engine::types::{FaultCause, RouterId, State};
@@ -379,7 +379,10 @@ impl Core {
                  reported meanwhile is lost"
             ),
             Response::Abandon => {
-                log::error!("{}: all interfaces are captured by packet sockets", modes::RING_TAKEN);
+                log::error!(
+                    "{}: all interfaces are captured by packet sockets",
+                    PlanReason::RingTaken.text()
+                );
                 self.attach_everywhere();
                 self.retry_soon();
             }

@@ -12,7 +12,7 @@ use super::interface_table::{Capture, Subnets};
 use super::route_book::{Object, ObjectView};
 use crate::api::events::{Events, Record, WallClock, Whose, health};
 use crate::api::history::{Cursor, Entry, EventKind, EventSource};
-use crate::api::problem::{Problem, ProblemCounts, ProblemKind};
+use crate::api::problem::{Limitation, Problem, ProblemCounts, ProblemKind};
 use crate::api::{
     AddressStatus, Garp, InterfaceStatus, Master, ObjectStatus, RouterDetail, RouterStatus,
     Routers, SCHEMA, Status, TimerStatus, TrackStatus,
@@ -58,7 +58,7 @@ pub struct Outside<'a> {
     /// Whether an interface answers ARP for all addresses of the host, by its name.
     pub answers_arp: fn(&str) -> bool,
     /// What it lacks.
-    pub lacks: &'a [String],
+    pub lacks: &'a [Limitation],
     /// What was refused or failed.
     pub counters: BTreeMap<String, u64>,
 }
@@ -110,7 +110,8 @@ impl Core {
             reload: self.reloads.last(wall),
             no_bpf: no_bpf.map(str::to_owned),
             no_pins: no_pins.map(str::to_owned),
-            lacks: lacks.to_vec(),
+            lacks: lacks.iter().map(|lack| lack.text.clone()).collect(),
+            lacks_causes: lacks.iter().map(|lack| lack.kind.name().to_owned()).collect(),
             problems,
             problem_causes,
             always: self.objects.book.fixed().map(|it| self.object_status(&it)).collect(),
@@ -364,7 +365,8 @@ impl Core {
             name,
             state: is.to_string(),
             health: health(is),
-            effect,
+            effect: effect.to_string(),
+            effect_name: effect.name().to_owned(),
         });
         let history = self.history.transitions(id, TRANSITIONS);
         let history = history.into_iter().map(|entry| self.record(entry).event(wall));
@@ -475,7 +477,7 @@ impl Core {
         names.into_iter().map(|name| self.one_interface(now, name)).collect()
     }
 
-    fn one_interface(&self, now: Nanos, name: &str) -> InterfaceStatus {
+    pub(super) fn one_interface(&self, now: Nanos, name: &str) -> InterfaceStatus {
         match self.interfaces.by_name(name) {
             None => InterfaceStatus {
                 name: name.to_owned(),
@@ -485,6 +487,8 @@ impl Core {
                 capture: None,
                 capture_why: None,
                 capture_lacks: None,
+                capture_causes: Vec::new(),
+                capture_lacks_causes: Vec::new(),
                 error: Some("does not exist".to_owned()),
                 error_cause: Some(FaultCause::InterfaceMissing.name().to_owned()),
             },
@@ -504,6 +508,14 @@ impl Core {
                 capture_lacks: match &interface.capture {
                     Capture::Attached(choice) => choice.mode.lacks().map(str::to_owned),
                     Capture::Detached | Capture::Failed(_) => None,
+                },
+                capture_causes: match &interface.capture {
+                    Capture::Attached(choice) => names(&choice.causes),
+                    Capture::Detached | Capture::Failed(_) => Vec::new(),
+                },
+                capture_lacks_causes: match &interface.capture {
+                    Capture::Attached(choice) => names(choice.mode.lack_names()),
+                    Capture::Detached | Capture::Failed(_) => Vec::new(),
                 },
                 error: match &interface.capture {
                     Capture::Failed(why) => Some(why.clone()),
@@ -537,6 +549,10 @@ fn garp_settings(policy: &GarpPolicy, extra_if: Nanos) -> Garp {
         other_interfaces_ms: millis(extra_if),
         own_address_ms: 0,
     }
+}
+
+fn names(all: &[&str]) -> Vec<String> {
+    all.iter().map(|name| (*name).to_owned()).collect()
 }
 
 fn millis(span: Nanos) -> u64 {

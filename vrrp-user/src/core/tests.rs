@@ -393,6 +393,11 @@ fn without_tc_there_is_no_virtual_mac() {
     host.listed(&[]);
     let native = [CaptureMode::Tc, CaptureMode::Native].map(AttachMethod::Mode);
     assert_eq!((&*host.ways, host.state()), (&native[..], Some(State::Fault)));
+    let on = host.core.one_interface(host.now, "eth0");
+    assert_eq!(
+        (on.capture_causes, on.capture_lacks_causes),
+        (vec!["virtual-mac".into(), "refused".into()], vec![])
+    );
     let problem = host.core.virtual_mac_problem(ROUTER).unwrap();
     assert!(problem.contains("eth0 is captured by native XDP"), "{problem}");
     assert!(problem.contains("tc is refused"), "{problem}");

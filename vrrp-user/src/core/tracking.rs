@@ -339,17 +339,12 @@ impl Core {
     }
 
     /// Everything that a router tracks, in words: what it is, how it is, and what that makes of the router.
-    pub(super) fn describe_tracks(&self, id: RouterId) -> Vec<(String, Health, String)> {
+    pub(super) fn describe_tracks(&self, id: RouterId) -> Vec<(String, Health, Effect)> {
         let Some(explanation) = self.engine.explain(id) else { return Vec::new() };
-        let terms = explanation.terms.iter().map(|term| {
-            let effect = match term.effect {
-                Effect::Weight(0) => "0".to_owned(),
-                Effect::Weight(weight) => format!("{weight:+}"),
-                Effect::Fault => "FAULT".to_owned(),
-                Effect::Wait => "waits for it".to_owned(),
-            };
-            (self.names().object(term.object), term.health, effect)
-        });
+        let terms = explanation
+            .terms
+            .iter()
+            .map(|term| (self.names().object(term.object), term.health, term.effect));
         terms.collect()
     }
 

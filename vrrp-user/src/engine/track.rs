@@ -3,6 +3,8 @@
 //! An object is anything with a [`Health`]: an interface, a script, a file, a process. What it is, and what it
 //! is called, the engine does not know; [`super::types::Names`] puts it into words. The arithmetic is that of keepalived.
 
+use std::fmt;
+
 use super::types::{FaultCause, GroupId, Health, ObjectId, Priority, RouterId, TrackUse};
 
 /// What an object makes of a router that uses it.
@@ -14,6 +16,29 @@ pub enum Effect {
     Fault,
     /// Nothing as long as the router runs, but it does not start.
     Wait,
+}
+
+impl Effect {
+    /// A name, which never changes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Weight(0) => "none",
+            Self::Weight(_) => "priority",
+            Self::Fault => "fault",
+            Self::Wait => "waits",
+        }
+    }
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Weight(0) => f.write_str("0"),
+            Self::Weight(weight) => write!(f, "{weight:+}"),
+            Self::Fault => f.write_str("FAULT"),
+            Self::Wait => f.write_str("waits for it"),
+        }
+    }
 }
 
 impl TrackUse {

@@ -63,6 +63,7 @@ pub use self::virtual_macs::pinned_virtual_macs;
 pub use self::without::{Feature, UnknownFeature, VARIABLE, Without};
 use super::mmap_array::MmapArray;
 use super::ring::EventRing;
+use crate::api::problem::Limitation;
 use crate::capture::WITHOUT_PINS;
 use crate::core::Sizes;
 
@@ -174,7 +175,7 @@ pub struct Datapath {
     /// Why its maps are pinned nowhere, if there are any and they are not.
     no_pins: Option<String>,
     /// What else it lacks, in words.
-    lacks: Vec<String>,
+    lacks: Vec<Limitation>,
     masked: Without,
     /// Whether links that a daemon has left which was killed are to be used.
     adopts: bool,
@@ -332,7 +333,7 @@ impl Datapath {
             Err(_) => (None, Maps::Unpinned(Arc::new(shared))),
         };
         for (level, lack) in &lacks {
-            log::log!(*level, "{lack}");
+            log::log!(*level, "{}", lack.text);
         }
         if let Some(why) = &no_pins {
             log::warn!("{why}; {WITHOUT_PINS}");
@@ -419,7 +420,7 @@ impl Datapath {
     }
 
     /// What the BPF that there is lacks here, each as a sentence.
-    pub fn lacks(&self) -> &[String] {
+    pub fn lacks(&self) -> &[Limitation] {
         &self.lacks
     }
 

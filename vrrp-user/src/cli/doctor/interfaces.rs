@@ -12,7 +12,7 @@ use vrrp_common::maps::XDP_PROGRAM;
 use super::ipv6::inet6;
 use super::{Finding, Kernel, membership, setting, virtual_mac};
 use crate::api::{InterfaceStatus, Status};
-use crate::capture::{self, CaptureMode, Choice, Facts, Plan, title};
+use crate::capture::{self, CaptureMode, Choice, Facts, Failure, Plan, title};
 use crate::config::address::network;
 use crate::config::model::Config;
 use crate::io::bpf;
@@ -191,8 +191,8 @@ fn expected(plan: &Plan, kernel: &Kernel) -> Choice {
     for &mode in &plan.modes {
         match refused(mode) {
             None => return Choice::new(plan, mode, &failures),
-            Some(why) if failures.iter().any(|known| known == why) => {}
-            Some(why) => failures.push(why.to_owned()),
+            Some(why) if failures.iter().any(|known: &Failure| known.why() == why) => {}
+            Some(why) => failures.push(Failure::Refused(why.to_owned())),
         }
     }
     Choice::new(plan, CaptureMode::Raw, &failures)
@@ -432,6 +432,8 @@ mod tests {
         let status = |capture: Option<&str>, error: Option<&str>| InterfaceStatus {
             changes_in_ms: None,
             capture_why: None,
+            capture_causes: Vec::new(),
+            capture_lacks_causes: Vec::new(),
             capture_lacks: capture.filter(|mode| *mode != "native").map(str::to_owned),
             name: "eth0".to_owned(),
             ifindex: Some(2),

@@ -14,6 +14,7 @@ use super::load::{NOT_COUNTED, Programs, classifier, loaded, xdp};
 use super::others::{is_xdp_generic, occupant};
 use super::pins::{Direction, Pins};
 use super::{Datapath, Feature};
+use crate::api::problem::{Limitation, LimitationKind};
 use crate::capture::{CaptureMode, Failure};
 use crate::core::{Hooks, InterfaceId};
 use crate::io::netlink::{self, Hook, HookPoint};
@@ -292,7 +293,7 @@ impl Datapath {
             chain(error)
         );
         log::warn!("{lack}");
-        self.lacks.push(lack);
+        self.lacks.push(Limitation { kind: LimitationKind::NoLinkPins, text: lack });
     }
 
     /// Removes the pins of the links of an interface.
@@ -464,7 +465,7 @@ impl Datapath {
         self.counts_egress = false;
         let lack = format!("{NOT_COUNTED} any more: {why}");
         log::warn!("{lack}");
-        self.lacks.push(lack);
+        self.lacks.push(Limitation { kind: LimitationKind::NoEgress, text: lack });
         for (ifindex, link) in links {
             self.remove_link(ifindex, &[Direction::Out]);
             if let Err(error) = self.detach_program(Some(link)) {

@@ -19,6 +19,7 @@ use vrrp_common::maps::{
 use super::error::{Error, chain, errno, not_loaded, not_permitted, refused};
 use super::pins::{Direction, PROGRAM, find_bpffs};
 use super::without::{Feature, Without};
+use crate::api::problem::{Limitation, LimitationKind};
 use crate::core::Sizes;
 use crate::types::instance::Instance;
 
@@ -228,7 +229,7 @@ pub fn try_load(without: Without) -> Result<Trial, Error> {
     let refused = load_programs(&mut ebpf, without)?;
     let copies = taken(&ebpf, INGRESS) != INGRESS_PROGRAM;
     let lacks = lacks(&refused, copies, has_tcx(without)?);
-    let lacks = lacks.into_iter().map(|(_, lack)| lack).collect();
+    let lacks = lacks.into_iter().map(|(_, lack)| lack.text).collect();
     let text = |error: Option<Error>| error.map(|error| chain(&error));
     let mut compiled = false;
     let mut steps = Vec::new();
@@ -266,28 +267,31 @@ pub(super) fn load_object(loader: &mut EbpfLoader<'_>, without: Without) -> Resu
 }
 
 /// What a kernel lacks that has taken one of the programs that receive, in words, and how much that matters.
-pub(super) fn lacks(refused: &Refused, copies: bool, tcx: bool) -> Vec<(log::Level, String)> {
+pub(super) fn lacks(refused: &Refused, copies: bool, tcx: bool) -> Vec<(log::Level, Limitation)> {
     use log::Level::{Info, Warn};
     let Refused { xdp, ingress, egress } = refused;
     let mut lacks = Vec::new();
     let refused = [
-        (xdp, "XDP is not available, and advertisements are received by tc"),
-        (ingress, "tc is not available for what XDP cannot receive"),
-        (egress, NOT_COUNTED),
+        (xdp, LimitationKind::NoXdp, "XDP is not available, and advertisements are received by tc"),
+        (ingress, LimitationKind::NoIngress, "tc is not available for what XDP cannot receive"),
+        (egress, LimitationKind::NoEgress, NOT_COUNTED),
     ];
-    for (error, means) in refused {
+    for (error, kind, means) in refused {
         if let Some(error) = error {
-            lacks.push((Warn, format!("{means}: {}", chain(error))));
+            let text = format!("{means}: {}", chain(error));
+            lacks.push((Warn, Limitation { kind, text }));
         }
     }
     if copies {
         let text = "the tc programs copy the headers, as the kernel permits nobody with these rights to read them in place";
-        lacks.push((Info, text.to_owned()));
+        let text = text.to_owned();
+        lacks.push((Info, Limitation { kind: LimitationKind::CopiesHeaders, text }));
     }
     if !tcx {
         let text = "the kernel has no tcx (Linux 6.6 or later): clsact takes its place, and its filters outlive a daemon \
                     that is killed";
-        lacks.push((Info, text.to_owned()));
+        let text = text.to_owned();
+        lacks.push((Info, Limitation { kind: LimitationKind::NoTcx, text }));
     }
     lacks
 }
