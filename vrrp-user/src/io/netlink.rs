@@ -6,6 +6,7 @@
 mod accept_filter;
 mod accept_rules;
 mod batch;
+mod encap;
 pub mod fdb;
 mod hooks;
 mod kept;

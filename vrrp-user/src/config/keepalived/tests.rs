@@ -2097,14 +2097,14 @@ fn routes_and_rules_of_an_instance() {
 #[test]
 fn a_route_that_cannot_be_is_skipped() {
     let (config, diagnostics) = accept(&with(
-        "virtual_routes {\n 10.1.0.0/16 encap ip id 5\n 10.2.0.0/16 gw 10.0.0.1\n}\nvirtual_rules {\n table 5\n}",
+        "virtual_routes {\n 10.1.0.0/16 as to 10.7.0.0\n 10.2.0.0/16 gw 10.0.0.1\n}\nvirtual_rules {\n table 5\n}",
     ));
     let routing = &config.routers[0].routing;
     assert_eq!((routing.routes.len(), routing.rules[0].priority), (1, 16_384));
     assert_eq!(
         diagnostics,
         [
-            "5:14: warning: encap is not supported yet; the line is skipped",
+            "5:14: warning: as is not supported; the line is skipped",
             "9:2: warning: a rule has no preference; 16384 is used",
         ]
     );

@@ -3,6 +3,7 @@
 //! One grammar serves both formats: what a TOML file says in a table is brought into the same words. What is
 //! here can be shown as such a line again, and reading that gives the same.
 
+mod encap;
 mod names;
 mod route;
 mod rule;
@@ -13,6 +14,7 @@ mod words;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+pub use self::encap::{Encap, IpEncap, Seg6Mode, srh_length};
 pub(super) use self::names::Context;
 pub use self::route::{InsertMode, Metric, Route};
 pub use self::rule::{Action, Rule};

@@ -7,8 +7,8 @@ use strum::VariantNames;
 
 use super::words::{Word, Words};
 use super::{
-    Context, Family, PROTOCOL, Prefix, Remark, any, follows_nothing, marked, option, realms,
-    unknown_option,
+    Context, Encap, Family, PROTOCOL, Prefix, Remark, any, encap, follows_nothing, marked, option,
+    realms, unknown_option,
 };
 use crate::config::report::{Located, Position};
 use crate::config::text::{self, number};
@@ -63,6 +63,8 @@ pub struct Route {
     pub expires: Option<u32>,
     /// Whether the TTL is handed on between IP and MPLS.
     pub ttl_propagate: Option<bool>,
+    /// What packets are put into.
+    pub encap: Option<Encap>,
     /// Where it goes among routes to the same destination.
     pub insert: InsertMode,
     /// `no_track`: its removal from outside does not matter.
@@ -121,6 +123,8 @@ pub struct NextHop {
     pub onlink: bool,
     /// Realms.
     pub realms: Option<u32>,
+    /// What packets are put into.
+    pub encap: Option<Encap>,
 }
 
 /// Where a route goes among those to the same destination, of the same table and metric.
@@ -214,8 +218,8 @@ impl Metric {
 const OPTIONS: &[&str] = &[
     "inet", "inet6", "to", "from", "src", "via", "dev", "onlink", "table", "tos", "metric",
     "scope", "protocol", "realms", "features", "congctl", "pref", "expires", "ttl-propagate",
-    "prepend", "add", "append", "nexthop", "no_track", "blackhole", "unreachable", "prohibit",
-    "throw", "default",
+    "encap", "prepend", "add", "append", "nexthop", "no_track", "blackhole", "unreachable",
+    "prohibit", "throw", "default",
 ];
 
 /// A route of which the destination may not be known yet.
@@ -322,9 +326,13 @@ impl Draft {
                 route.nexthops = vec![first, NextHop { via, weight: 1, ..NextHop::default() }];
             }
             "nexthop" => self.nexthop(word, words, context)?,
-            option @ ("encap" | "vrf" | "as") => {
-                let hint = if option == "vrf" { "name its table instead" } else { "" };
-                return Err(Remark::new(word.at, format!("{option} is not supported yet"), hint));
+            "encap" => route.encap = Some(encap::read(word, words, context)?),
+            option @ ("vrf" | "as") => {
+                let hint = match option {
+                    "vrf" => "name its table instead",
+                    _ => "the kernel has no routes that translate addresses",
+                };
+                return Err(Remark::new(word.at, format!("{option} is not supported"), hint));
             }
             _ => return Ok(false),
         }
@@ -373,7 +381,7 @@ impl Draft {
         Ok(())
     }
 
-    /// `nexthop [via ADDRESS] [dev NAME] [weight N] [onlink] [realms R]`.
+    /// `nexthop [via ADDRESS] [dev NAME] [weight N] [onlink] [realms R] [encap ...]`.
     fn nexthop(
         &mut self,
         word: &Word,
@@ -397,9 +405,10 @@ impl Draft {
                     words.admit(Family::V4, option.at)?;
                     hop.realms = Some(words.named(option, |text| context.realms(text))?);
                 }
+                "encap" => hop.encap = Some(encap::read(option, words, context)?),
                 other => {
                     let message = format!("a nexthop has no option `{other}`");
-                    let hint = "nexthops stand at the end: via, dev, weight, onlink, realms";
+                    let hint = "nexthops stand at the end: via, dev, weight, onlink, realms, encap";
                     return Err(Remark::new(option.at, message, hint));
                 }
             }
@@ -495,7 +504,8 @@ impl fmt::Display for NextHop {
         if self.onlink {
             f.write_str(" onlink")?;
         }
-        realms(f, self.realms)
+        realms(f, self.realms)?;
+        self.encap.as_ref().map_or(Ok(()), |encap| write!(f, " {encap}"))
     }
 }
 
@@ -536,6 +546,8 @@ impl fmt::Display for Route {
         option(f, "expires", self.expires)?;
         let propagate = self.ttl_propagate.map(|on| if on { "enabled" } else { "disabled" });
         option(f, "ttl-propagate", propagate)?;
+        // Words behind it might be taken for its own, but for those that follow here.
+        self.encap.as_ref().map_or(Ok(()), |encap| write!(f, " {encap}"))?;
         match self.insert {
             InsertMode::First => {}
             InsertMode::Only => f.write_str(" add")?,

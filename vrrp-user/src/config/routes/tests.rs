@@ -65,6 +65,12 @@ fn routes() {
         "::/0 via fe80::1 dev eth0",
         "2001:db8::/32 from 2001:db9::/48 via fe80::1 dev eth0 pref 3 expires 60 add",
         "10.0.0.0/8 dev mpls0 ttl-propagate disabled",
+        "10.1.0.0/16 via 10.0.0.1 dev e src 10.0.0.5 encap mpls 100/200 ttl 5 append no_track",
+        "10.1.0.0/16 dev e encap ip id 5 dst 10.0.0.1 src 10.0.0.2 tos 16 ttl 4 csum key seq",
+        "10.1.0.0/16 dev e encap ip6 id 5 dst fc00::1 tc 16 hoplimit 4",
+        "10.1.0.0/16 nexthop via 10.0.0.1 encap mpls 7 nexthop via 10.0.0.2 weight 2 encap ip id 1 ttl 3",
+        "fc00::/16 dev e encap ila 2001:0:87:0 csum-mode no-action ident-type use-format hook-type output",
+        "fc00::/16 dev e encap seg6 mode l2encap.red segs fc00::1,fc00::2 hmac 7",
     ] {
         let same = same.split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(shown(ROUTE, &same), same);
@@ -108,7 +114,24 @@ fn routes_that_cannot_be() {
         ("10.1.0.0/16 via fe80::1", "17: IPv6 where everything before is IPv4"),
         ("10.1.0.0/16 via", "13: via has no value"),
         ("10.1.0.0/16 vai 10.0.0.1", "13: a route has no option `vai`"),
-        ("10.1.0.0/16 dev e encap ip id 1", "19: encap is not supported yet"),
+        ("10.1.0.0/16 dev e encap bpf out x", "25: encap bpf is not supported"),
+        ("10.1.0.0/16 dev e encap", "19: encap has no value"),
+        ("10.1.0.0/16 dev e encap mpls 1048576", "30: `1048576` is no list of MPLS labels"),
+        ("10.1.0.0/16 dev e encap mpls 1//2", "30: `1//2` is no list of MPLS labels"),
+        ("10.1.0.0/16 dev e encap ip ttl 4", "25: encap ip has neither dst nor id"),
+        ("10.1.0.0/16 dev e encap ip dst fc00::1", "32: `fc00::1` is no IPv4 address"),
+        (
+            "10.1.0.0/16 dev e encap ip6 id 1 hoplimit 256",
+            "43: hoplimit must be a number up to 255, not `256`",
+        ),
+        ("fc00::/16 dev e encap ila 1:2:3", "27: `1:2:3` is no locator"),
+        ("fc00::/16 dev e encap ila 1:2:3:4 csum-mode x", "45: unknown csum-mode `x`"),
+        ("fc00::/16 dev e encap seg6 segs fc00::1", "23: encap seg6 needs a mode and segs"),
+        ("fc00::/16 dev e encap seg6 mode out segs fc00::1", "33: `out` is no mode of seg6"),
+        (
+            "fc00::/16 dev e encap seg6 mode encap segs 10.0.0.1",
+            "44: `10.0.0.1` is no list of IPv6 addresses",
+        ),
         ("10.1.0.0/16 dev a/b", "17: `a/b` cannot be the name of an interface"),
         ("10.1.0.0/16 dev e table no-such-table", "25: unknown table `no-such-table`"),
         ("10.1.0.0/16 dev e metric -1", "26: metric must be a number up to 4294967295, not `-1`"),
@@ -238,5 +261,7 @@ const WORDS: &[&str] = &[
     "inet", "nexthop", "weight", "onlink", "or", "not", "mtu", "lock", "rtt", "1.5s", "realms",
     "3/4", "fwmark", "0x1/0xff", "sport", "1-9", "scope", "link", "add", "append", "no_track",
     "features", "ecn", "pref", "low", "all", "l3mdev", "type", "prohibit", "throw", "congctl",
-    "protocol", "expires", "tos", "iif", "oif", "uidrange",
+    "protocol", "expires", "tos", "iif", "oif", "uidrange", "encap", "mpls", "ip", "ip6", "ila",
+    "seg6", "1:2:3:4", "mode", "segs", "id", "dst", "ttl", "hoplimit", "tc", "csum-mode",
+    "no-action", "hmac",
 ];

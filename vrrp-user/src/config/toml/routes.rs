@@ -14,10 +14,10 @@ pub(super) const ROUTE_KEYS: &[&str] = &[
     "to", "type", "from", "src", "via", "dev", "onlink", "table", "metric", "scope", "tos",
     "protocol", "realms", "mtu", "advmss", "hoplimit", "window", "initcwnd", "initrwnd", "rtt",
     "rttvar", "rto_min", "reordering", "cwnd", "ssthresh", "quickack", "fastopen_no_cookie",
-    "features", "congctl", "pref", "expires", "ttl-propagate", "add", "append", "no_track",
-    "nexthops",
+    "features", "congctl", "pref", "expires", "ttl-propagate", "encap", "add", "append",
+    "no_track", "nexthops",
 ];
-pub(super) const NEXTHOP_KEYS: &[&str] = &["via", "dev", "weight", "onlink", "realms"];
+pub(super) const NEXTHOP_KEYS: &[&str] = &["via", "dev", "weight", "onlink", "realms", "encap"];
 pub(super) const RULE_KEYS: &[&str] = &[
     "inet6", "not", "from", "to", "table", "preference", "tos", "fwmark", "realms", "iif", "oif",
     "suppress_prefixlength", "suppress_ifgroup", "tunnel-id", "uidrange", "l3mdev", "protocol",

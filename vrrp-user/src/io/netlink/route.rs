@@ -15,6 +15,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::packet_core::DefaultNla;
 use socket2::SockFilter;
 
+use super::encap::{self, NESTED};
 use super::{Request, RouteKey, RouteRequest, RouteSeen, RuleKey, once};
 use crate::config::routes::{Action, InsertMode, Metric, PROTOCOL, Prefix, Rule};
 use crate::core::InterfaceId;
@@ -30,8 +31,6 @@ const AF_SPEC: u16 = 26 | NESTED;
 const INET_CONF: u16 = 1 | NESTED;
 /// `IPV4_DEVCONF_PROMOTE_SECONDARIES` (linux/ip.h).
 const PROMOTE_SECONDARIES: u16 = 20;
-/// `NLA_F_NESTED` (linux/netlink.h).
-const NESTED: u16 = 0x8000;
 /// `AF_INET` (linux/socket.h).
 const INET: u16 = 2;
 
@@ -94,6 +93,7 @@ pub(super) fn route_message(request: &RouteRequest, what: Request) -> RouteMessa
             .ttl_propagate
             .map(|on| RouteAttribute::TtlPropagate(RouteMplsTtlPropagation::from(u8::from(on)))),
     );
+    attributes.extend(route.encap.iter().flat_map(encap::attributes));
     let metric = |(name, value): &(Metric, u32)| {
         RouteMetric::Other(DefaultNla::new(*name as u16, value.to_ne_bytes().to_vec()))
     };
@@ -121,7 +121,8 @@ pub(super) fn route_message(request: &RouteRequest, what: Request) -> RouteMessa
             }
             let via = hop.via.map(|via| RouteAttribute::Gateway(via.into()));
             let realms = hop.realms.map(|realms| RouteAttribute::Realm(realm(realms)));
-            message.attributes = via.into_iter().chain(realms).collect();
+            let encap = hop.encap.iter().flat_map(encap::attributes);
+            message.attributes = via.into_iter().chain(realms).chain(encap).collect();
             message
         });
         attributes.push(RouteAttribute::MultiPath(hops.collect()));
