@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use strum::VariantNames;
+use strum::{VariantArray, VariantNames};
 use vrrp_common::reason::{Reason, Verdict};
 
 use crate::api::problem::ProblemKind;
-use crate::cli::doctor::CHECKS;
+use crate::cli::doctor::Check;
 use crate::engine::adoption::NotAdopted;
 use crate::engine::types::{Cause, FaultCause, Lost, Notice};
 use crate::metrics::openmetrics::tests::metric_names;
@@ -115,7 +115,7 @@ fn every_problem_is_documented_and_no_other() {
 
 #[test]
 fn every_check_of_doctor_is_documented_and_no_other() {
-    let exist: Names = CHECKS.into_iter().map(str::to_owned).collect();
+    let exist: Names = Check::VARIANTS.iter().map(|check| check.name().to_owned()).collect();
     assert_eq!(rows(between("| check | broken or a warning when |", "\n\n")), exist);
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Finding, Options, plural, some};
+use super::{Check, Finding, Options, plural, some};
 use crate::api::Status;
 use crate::cli::service_user::CheckedAs;
 use crate::config::model::{Config, Diagnostic, Severity};
@@ -29,7 +29,7 @@ struct Checked {
 
 /// What is wrong with the configuration, and the configuration itself if whoever asks can read it.
 pub fn examine(options: &Options, status: Result<&Status, &String>) -> (Finding, Option<Config>) {
-    let check = "configuration";
+    let check = Check::Configuration;
     let running = status.ok().map(running_configuration);
     let Some(path) = options.config.clone().or(running) else {
         let text = "no daemon runs and no file is named";
@@ -84,7 +84,7 @@ fn checked(path: &Path, options: &Options) -> Result<Checked, String> {
 }
 
 fn evaluate(path: &Path, routers: usize, checked: &Checked) -> Finding {
-    let check = "configuration";
+    let check = Check::Configuration;
     let worth = |severity| {
         let found = checked.diagnostics.iter().filter(move |found| found.severity == severity);
         found.map(|found| found.message.as_str()).collect::<Vec<_>>()

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use vrrp_common::IPPROTO_VRRP;
 
-use super::{Finding, Kernel, some};
+use super::{Check, Finding, Kernel, some};
 use crate::api::Status;
 use crate::capability::{CAP_BPF, effective, missing};
 use crate::capture::{WITHOUT_BPF, WITHOUT_PINS};
@@ -45,7 +45,7 @@ pub fn examine(bpffs: Option<&Path>, status: Option<&Status>, on: &Kernel) -> Ve
 
 /// For who reads this: what the kernel can do is tried out, as versions tell little.
 fn kernel(release: Result<&str, &String>) -> Finding {
-    let check = "kernel";
+    let check = Check::Kernel;
     let release = match release {
         Ok(release) => release,
         Err(error) => return Finding::skipped(check, error.as_str()),
@@ -60,7 +60,7 @@ mod capability {
 }
 
 fn capabilities(status: Result<&str, &String>) -> Finding {
-    let check = "capabilities";
+    let check = Check::Capabilities;
     let status = match status {
         Ok(status) => status,
         Err(error) => return Finding::skipped(check, error.as_str()),
@@ -103,7 +103,7 @@ fn programs(
     without: Option<&str>,
     lacks: &[String],
 ) -> Vec<Finding> {
-    let check = "bpf";
+    let check = Check::Bpf;
     if let Some(why) = without {
         let text = format!("the daemon runs, but with {why}; {WITHOUT_BPF}");
         return vec![Finding::warning(check, text)];
@@ -145,51 +145,53 @@ fn programs(
         if refused.is_empty() { Finding::fine(check, text) } else { Finding::warning(check, text) };
     let each = refused
         .into_iter()
-        .map(|(error, name, _)| Finding::warning(format!("{check} {name}"), error.as_str()));
+        .map(|(error, name, _)| Finding::warning(check, error.as_str()).of(name));
     // It may have other rights than who asks.
     let daemon = lacks
         .iter()
         .filter(|lack| !trial.lacks.contains(lack))
-        .map(|lack| Finding::warning(format!("{check} daemon"), lack.as_str()));
+        .map(|lack| Finding::warning(check, lack.as_str()).of("daemon"));
     [all].into_iter().chain(each).chain(daemon).collect()
 }
 
 fn tcx(there: Result<bool, String>) -> Finding {
     match there {
-        Ok(true) => Finding::fine("tcx", "there"),
+        Ok(true) => Finding::fine(Check::Tcx, "there"),
         Ok(false) => Finding::warning(
-            "tcx",
+            Check::Tcx,
             "not there: clsact takes its place, and its filters outlive a daemon that is killed",
         )
         .hint("Linux 6.6 or later"),
-        Err(error) => Finding::skipped("tcx", error),
+        Err(error) => Finding::skipped(Check::Tcx, error),
     }
 }
 
 fn jit(compiled: Option<bool>) -> Finding {
     match compiled {
         Some(false) => {
-            Finding::warning("jit", "BPF programs are interpreted: every packet costs more")
+            Finding::warning(Check::Jit, "BPF programs are interpreted: every packet costs more")
                 .hint("sysctl net.core.bpf_jit_enable=1")
         }
-        Some(true) => Finding::fine("jit", "BPF programs are compiled"),
-        None => Finding::skipped("jit", "no program could be loaded"),
+        Some(true) => Finding::fine(Check::Jit, "BPF programs are compiled"),
+        None => Finding::skipped(Check::Jit, "no program could be loaded"),
     }
 }
 
 fn filesystem(found: Result<&Path, &String>, masked: bool, without: Option<&str>) -> Finding {
     if let Some(why) = without {
         let text = format!("the daemon runs, but with {why}; {WITHOUT_PINS}");
-        return Finding::warning("bpffs", text)
+        return Finding::warning(Check::Bpffs, text)
             .hint("`run` mounts one if it may; by hand, before it: mount -t bpf bpf /sys/fs/bpf");
     }
     match found {
         _ if masked => {
-            Finding::warning("bpffs", format!("none; `run` works without, but {WITHOUT_PINS}"))
+            Finding::warning(Check::Bpffs, format!("none; `run` works without, but {WITHOUT_PINS}"))
         }
-        Ok(dir) => Finding::fine("bpffs", dir.display().to_string()),
-        Err(error) => Finding::warning("bpffs", format!("{error}. Without one, {WITHOUT_PINS}"))
-            .hint("`run` mounts one if it may; by hand: mount -t bpf bpf /sys/fs/bpf"),
+        Ok(dir) => Finding::fine(Check::Bpffs, dir.display().to_string()),
+        Err(error) => {
+            Finding::warning(Check::Bpffs, format!("{error}. Without one, {WITHOUT_PINS}"))
+                .hint("`run` mounts one if it may; by hand: mount -t bpf bpf /sys/fs/bpf")
+        }
     }
 }
 
@@ -235,7 +237,7 @@ fn others(
     owners: impl FnOnce(&[u64]) -> BTreeMap<u32, String>,
     own: Option<u32>,
 ) -> Finding {
-    let check = "other daemons";
+    let check = Check::OtherDaemons;
     let inodes = match sockets {
         Ok(inodes) => inodes,
         Err(error) => return Finding::skipped(check, error.as_str()),
@@ -260,8 +262,8 @@ fn others(
 /// Whether a service can listen on an address that is not here (`ip_nonlocal_bind`, of IPv6 since Linux 4.3).
 pub fn nonlocal_bind(family: Family, value: Result<&str, &String>) -> Finding {
     let (check, any, setting) = match family {
-        Family::V4 => ("ip_nonlocal_bind", "0.0.0.0", "net.ipv4.ip_nonlocal_bind"),
-        Family::V6 => ("ip_nonlocal_bind6", "::", "net.ipv6.ip_nonlocal_bind"),
+        Family::V4 => (Check::IpNonlocalBind, "0.0.0.0", "net.ipv4.ip_nonlocal_bind"),
+        Family::V6 => (Check::IpNonlocalBind6, "::", "net.ipv6.ip_nonlocal_bind"),
     };
     match value {
         Ok("0") => Finding::fine(
@@ -308,8 +310,9 @@ mod tests {
         for words in ["tc works", "not counted", "copy the headers"] {
             assert!(all.contains(words), "{all}");
         }
-        let each: Vec<_> = found[1..].iter().map(|one| (&*one.check, &*one.text)).collect();
-        assert_eq!(each, [("bpf vrrp_xdp", "too old"), ("bpf vrrp_egress", "too long")]);
+        let each: Vec<_> = found[1..].iter().map(|one| (one.title(), &*one.text)).collect();
+        let expected = [("bpf vrrp_xdp", "too old"), ("bpf vrrp_egress", "too long")];
+        assert_eq!(each, expected.map(|(title, text)| (title.to_owned(), text)));
         let [without] =
             programs(Ok(&lacking), Some("no BPF: not permitted"), &[]).try_into().unwrap();
         assert_eq!(without.severity, Severity::Warning);
@@ -317,7 +320,7 @@ mod tests {
         // What the daemon lacks, and who asks does not.
         let known = Trial { lacks: vec!["wings".to_owned()], ..lacking };
         let said = programs(Ok(&known), None, &["wings".to_owned(), "tail".to_owned()]);
-        let said: Vec<_> = said.iter().filter(|one| one.check == "bpf daemon").collect();
+        let said: Vec<_> = said.iter().filter(|one| one.title() == "bpf daemon").collect();
         assert!(matches!(said[..], [one] if one.text == "tail"), "{said:?}");
     }
 

@@ -10,7 +10,7 @@ use nix::net::if_::{InterfaceFlags, if_nametoindex};
 use vrrp_common::maps::XDP_PROGRAM;
 
 use super::ipv6::inet6;
-use super::{Finding, Kernel, membership, setting, virtual_mac};
+use super::{Check, Finding, Kernel, membership, setting, virtual_mac};
 use crate::api::{InterfaceStatus, Status};
 use crate::capture::{self, CaptureMode, Choice, Facts, Failure, Plan, title};
 use crate::config::address::network;
@@ -214,7 +214,7 @@ fn captured(
     there: &There,
     expected: &Choice,
 ) -> Finding {
-    let check = "capture";
+    let check = Check::Capture;
     let Some(port) = port else {
         return Finding::broken(check, format!("interface {name} does not exist"))
             .hint("`ip link` lists what there is");
@@ -329,7 +329,7 @@ fn twin(name: &str, port: &Port, ports: &BTreeMap<String, Port>) -> Option<Strin
 }
 
 fn rp_filter(value: Result<i32, String>, twin: Option<&str>, name: &str) -> Finding {
-    let check = "rp_filter";
+    let check = Check::RpFilter;
     match (value, twin) {
         (Err(error), _) => Finding::skipped(check, error),
         (Ok(1), Some(twin)) => Finding::warning(
@@ -346,7 +346,7 @@ fn rp_filter(value: Result<i32, String>, twin: Option<&str>, name: &str) -> Find
 }
 
 fn arp_ignore(value: Result<i32, String>, twin: Option<&str>, used: &Use, name: &str) -> Finding {
-    let check = "arp_ignore";
+    let check = Check::ArpIgnore;
     let value = match value {
         Ok(value) => value,
         Err(error) => return Finding::skipped(check, error),
@@ -378,7 +378,7 @@ fn arp_ignore(value: Result<i32, String>, twin: Option<&str>, used: &Use, name: 
 }
 
 fn arp_announce(value: Result<i32, String>, twin: Option<&str>, name: &str) -> Finding {
-    let check = "arp_announce";
+    let check = Check::ArpAnnounce;
     match (value, twin) {
         (Err(error), _) => Finding::skipped(check, error),
         (Ok(0), Some(twin)) => Finding::warning(
@@ -609,7 +609,7 @@ Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter
     #[test]
     fn the_same_of_many_is_one_finding() {
         let names: Vec<String> = (0..5).map(|n| format!("eth{n}")).collect();
-        let of = |names| Finding::fine("capture", "native XDP").about(names).check;
+        let of = |names| Finding::fine(Check::Capture, "native XDP").about(names).title();
         assert_eq!(of(&names[..2]), "capture eth0, eth1");
         assert_eq!(of(&names), "capture eth0 and 4 more");
     }

@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::host::nonlocal_bind;
-use super::{Finding, membership, setting, some};
+use super::{Check, Finding, membership, setting, some};
 use crate::config::model::{Config, Transport};
 use crate::wire::family::Family;
 
@@ -121,7 +121,7 @@ fn uses(config: &Config) -> BTreeMap<String, Use> {
 }
 
 fn switched_on(disabled: io::Result<String>, accept_dad: Option<i32>, name: &str) -> Finding {
-    let check = "ipv6";
+    let check = Check::Ipv6;
     match disabled {
         Ok(value) if value.trim() == "0" => Finding::fine(check, "IPv6 is enabled"),
         Ok(_) => {
@@ -161,7 +161,7 @@ fn duplicates(
     virtual_addresses: &BTreeSet<Ipv6Addr>,
     accept_dad: Result<i32, String>,
 ) -> Finding {
-    let check = "dad";
+    let check = Check::Dad;
     let there = match there {
         Ok(there) => there,
         Err(error) => return Finding::skipped(check, error.as_str()),
@@ -215,7 +215,7 @@ fn duplicates(
 }
 
 fn link_local(own: Result<Vec<u8>, String>, name: &str) -> Finding {
-    let check = "link-local";
+    let check = Check::LinkLocal;
     let own = match own {
         Ok(own) => own,
         Err(error) => return Finding::skipped(check, error),

@@ -3,6 +3,7 @@
 //! Each check is a function from what was found to a [`Finding`], so that every judgement can be tested; gathering
 //! is apart from it. Nothing on the host is changed. What is sent is announced first, on stderr.
 
+mod check;
 mod configuration;
 mod host;
 mod interfaces;
@@ -18,6 +19,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::Serialize;
+
+pub use check::Check;
 
 use crate::api::Status;
 use crate::cli::Error;
@@ -35,14 +38,6 @@ use crate::types::netns::Netns;
 use crate::types::time::Nanos;
 use crate::wire::family::from_field;
 
-/// What is examined: names for programs, which `check` of a finding begins with.
-pub const CHECKS: [&str; 31] = [
-    "accept mode", "addresses", "addresses6", "arp_announce", "arp_ignore", "bpf", "bpffs",
-    "capabilities", "capture", "configuration", "dad", "daemon", "egress", "egress6",
-    "ip_nonlocal_bind", "ip_nonlocal_bind6", "ipv6", "jit", "kernel", "left behind", "link-local",
-    "multicast", "multicast6", "network namespace", "other daemons", "protocol 112", "refused",
-    "rp_filter", "tcx", "virtual MAC", "virtual MAC in use",
-];
 /// Version of the JSON.
 const SCHEMA: u32 = 1;
 /// Columns where the terminal does not say.
@@ -84,33 +79,34 @@ pub enum Severity {
     Broken,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Name of the check, and of what was checked where there are several.
-    pub check: String,
+    pub check: Check,
+    /// Of what, where there are several: interfaces, a program.
+    pub of: Option<String>,
     pub severity: Severity,
     pub text: String,
     pub hint: Option<String>,
 }
 
 impl Finding {
-    fn new(check: impl Into<String>, severity: Severity, text: impl Into<String>) -> Self {
-        Self { check: check.into(), severity, text: text.into(), hint: None }
+    fn new(check: Check, severity: Severity, text: impl Into<String>) -> Self {
+        Self { check, of: None, severity, text: text.into(), hint: None }
     }
 
-    fn fine(check: impl Into<String>, text: impl Into<String>) -> Self {
+    fn fine(check: Check, text: impl Into<String>) -> Self {
         Self::new(check, Severity::Fine, text)
     }
 
-    fn skipped(check: impl Into<String>, text: impl Into<String>) -> Self {
+    fn skipped(check: Check, text: impl Into<String>) -> Self {
         Self::new(check, Severity::Skipped, text)
     }
 
-    fn warning(check: impl Into<String>, text: impl Into<String>) -> Self {
+    fn warning(check: Check, text: impl Into<String>) -> Self {
         Self::new(check, Severity::Warning, text)
     }
 
-    fn broken(check: impl Into<String>, text: impl Into<String>) -> Self {
+    fn broken(check: Check, text: impl Into<String>) -> Self {
         Self::new(check, Severity::Broken, text)
     }
 
@@ -119,18 +115,15 @@ impl Finding {
         self
     }
 
-    /// What was examined, without what it was examined of: a name that never changes, for programs.
-    fn cause(&self) -> String {
-        let begins = |name: &&&str| {
-            let rest = self.check.strip_prefix(**name);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
-        };
-        CHECKS
-            .iter()
-            .filter(begins)
-            .max_by_key(|name| name.len())
-            .map(|name| name.replace(' ', "-"))
-            .unwrap_or_default()
+    fn of(mut self, what: &str) -> Self {
+        self.of = Some(what.to_owned());
+        self
+    }
+
+    /// The check, and what was checked.
+    fn title(&self) -> String {
+        let of = self.of.iter().map(String::as_str);
+        [self.check.name()].into_iter().chain(of).collect::<Vec<_>>().join(" ")
     }
 
     /// Those of which the same is to be said of several interfaces as one.
@@ -146,7 +139,7 @@ impl Finding {
     }
 
     /// With the names of the interfaces that it is about.
-    fn about(mut self, names: &[String]) -> Self {
+    fn about(self, names: &[String]) -> Self {
         // Short, because all texts stand to the right of the longest one.
         let names = match names {
             [first, _, rest @ ..] if !rest.is_empty() => {
@@ -154,8 +147,7 @@ impl Finding {
             }
             few => few.join(", "),
         };
-        self.check = format!("{} {names}", self.check);
-        self
+        self.of(&names)
     }
 }
 
@@ -169,8 +161,22 @@ struct Report<'a> {
 #[derive(Serialize)]
 struct Identified<'a> {
     cause: String,
-    #[serde(flatten)]
-    finding: &'a Finding,
+    check: String,
+    severity: Severity,
+    text: &'a str,
+    hint: Option<&'a str>,
+}
+
+impl<'a> From<&'a Finding> for Identified<'a> {
+    fn from(finding: &'a Finding) -> Self {
+        Self {
+            cause: finding.check.cause(),
+            check: finding.title(),
+            severity: finding.severity,
+            text: &finding.text,
+            hint: finding.hint.as_deref(),
+        }
+    }
 }
 
 /// Examines the host and prints what it finds. Returns how bad the worst of it is.
@@ -183,8 +189,7 @@ pub fn doctor(
     let findings = examine(options, without);
     let worst = findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Fine);
     if options.json {
-        let identified = |finding| Identified { cause: Finding::cause(finding), finding };
-        let findings = findings.iter().map(identified).collect();
+        let findings = findings.iter().map(Identified::from).collect();
         let report = Report { schema: SCHEMA, worst, findings };
         writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
     } else {
@@ -232,7 +237,7 @@ fn examine(options: &Options, without: Without) -> Vec<Finding> {
             findings.extend(network::examine(config, status.as_ref(), options.gateway));
         }
         None => findings.push(Finding::skipped(
-            "interfaces",
+            Check::Interfaces,
             "interfaces, addresses and the way to the gateway: without a configuration nobody knows which",
         )),
     }
@@ -242,7 +247,7 @@ fn examine(options: &Options, without: Without) -> Vec<Finding> {
 /// Goes to the network namespace of the daemon, or to that of the configuration: interfaces, addresses and settings are those
 /// that are seen from there.
 fn netns(status: Option<&Status>, config: Option<&Config>) -> Option<Finding> {
-    let check = "network namespace";
+    let check = Check::NetworkNamespace;
     let named = config.and_then(|config| config.netns.clone());
     let of_daemon = status.map(|status| Netns::of_process(status.pid));
     match netns::enter(&of_daemon.or_else(|| named.clone())?) {
@@ -269,23 +274,23 @@ fn daemon(instance: &Instance, status: Result<&Status, &String>) -> Finding {
             let text = format!("instance {instance} runs, pid {}", status.pid);
             // One of them is long enough, and the others are often the same with another address.
             match &problems[..] {
-                [] => Finding::fine("daemon", text),
-                [problem] => Finding::broken("daemon", format!("{text}, and says: {problem}")),
+                [] => Finding::fine(Check::Daemon, text),
+                [problem] => Finding::broken(Check::Daemon, format!("{text}, and says: {problem}")),
                 [problem, rest @ ..] => {
                     let count = rest.len();
                     let more = format!("and {count} more problem{}", plural(count));
-                    Finding::broken("daemon", format!("{text}, and says: {problem}; {more}"))
+                    Finding::broken(Check::Daemon, format!("{text}, and says: {problem}; {more}"))
                         .hint(format!("vrrp-user status --instance {instance}"))
                 }
             }
         }
-        Err(error) => Finding::skipped("daemon", error.as_str()),
+        Err(error) => Finding::skipped(Check::Daemon, error.as_str()),
     }
 }
 
 /// Advertisements that were not accepted, as far as the maps remember.
 fn refused(options: &Options, config: &Config) -> Finding {
-    let check = "refused";
+    let check = Check::Refused;
     let sampled = reader(options).and_then(|reader| reader.samples());
     match sampled {
         Ok(sampled) => {
@@ -321,7 +326,7 @@ fn interrupted(options: &Options) -> Option<Finding> {
 
 /// Whether packets can be kept from addresses, where any router is without accept mode.
 fn accept_mode(instance: &Instance, config: &Config, without: Without) -> Option<Finding> {
-    const CHECK: &str = "accept mode";
+    const CHECK: Check = Check::AcceptMode;
     let refusing = config.routers.iter().filter(|router| !router.accepts()).count();
     if refusing == 0 {
         return None;
@@ -379,8 +384,8 @@ fn setting(family: &str, interface: &str, key: &str) -> Result<i32, String> {
 /// Whether a multicast group is joined.
 fn membership(group: IpAddr, joined: Result<bool, String>, running: bool) -> Finding {
     let (check, hint) = match group {
-        IpAddr::V4(_) => ("multicast", "sysctl net.ipv4.igmp_max_memberships is a limit"),
-        IpAddr::V6(_) => ("multicast6", "it joins when the interface has an IPv6 address"),
+        IpAddr::V4(_) => (Check::Multicast, "sysctl net.ipv4.igmp_max_memberships is a limit"),
+        IpAddr::V6(_) => (Check::Multicast6, "it joins when the interface has an IPv6 address"),
     };
     match (joined, running) {
         (Ok(true), _) => Finding::fine(check, format!("{group} is joined")),
@@ -412,18 +417,18 @@ fn some<T: AsRef<str>>(all: &[T]) -> String {
 }
 
 fn table(findings: &[Finding], columns: usize, out: &mut impl Write) -> io::Result<()> {
-    let names = findings.iter().map(|finding| finding.check.chars().count());
-    let name = names.max().unwrap_or(0);
+    let titles: Vec<String> = findings.iter().map(Finding::title).collect();
+    let name = titles.iter().map(|title| title.chars().count()).max().unwrap_or(0);
     let left = "BROKEN ".len() + 2 + name + 2;
     let room = columns.saturating_sub(left).max(30);
-    for finding in findings {
+    for (finding, title) in findings.iter().zip(&titles) {
         let word = match finding.severity {
             Severity::Fine => "fine",
             Severity::Skipped => "skipped",
             Severity::Warning => "WARNING",
             Severity::Broken => "BROKEN",
         };
-        let mut head = format!("{word:7}  {:name$}  ", printable::text(&finding.check));
+        let mut head = format!("{word:7}  {:name$}  ", printable::text(title));
         let hint = finding.hint.iter().map(|hint| format!("-> {hint}"));
         for paragraph in finding.text.lines().map(str::to_owned).chain(hint) {
             for line in wrapped(&printable::text(&paragraph), room) {
@@ -450,8 +455,10 @@ mod tests {
     #[test]
     fn findings_fit_the_terminal() {
         let findings = [
-            Finding::fine("kernel", "Linux 6.18"),
-            Finding::broken("egress eth0", "one two three four five six seven eight").hint("do"),
+            Finding::fine(Check::Kernel, "Linux 6.18"),
+            Finding::broken(Check::Egress, "one two three four five six seven eight")
+                .of("eth0")
+                .hint("do"),
         ];
         let mut out = Vec::new();
         table(&findings, 52, &mut out).unwrap();
@@ -474,14 +481,19 @@ mod tests {
 
     #[test]
     fn findings_have_names_for_programs() {
-        for (check, cause) in [
-            ("capture eth0 and 3 more", "capture"),
-            ("virtual MAC in use", "virtual-MAC-in-use"),
-            ("virtual MAC eth0", "virtual-MAC"),
-            ("bpf vrrp_xdp", "bpf"),
-            ("egress6 eth0", "egress6"),
-        ] {
-            assert_eq!(Finding::fine(check, "").cause(), cause);
+        let names = ["eth0", "eth1", "eth2"].map(str::to_owned);
+        let findings = [
+            (Finding::fine(Check::Capture, "").about(&names), "capture", "capture eth0 and 2 more"),
+            (Finding::fine(Check::VirtualMacInUse, ""), "virtual-MAC-in-use", "virtual MAC in use"),
+            (Finding::fine(Check::VirtualMac, "").of("eth0"), "virtual-MAC", "virtual MAC eth0"),
+            (Finding::fine(Check::Bpf, "").of("vrrp_xdp"), "bpf", "bpf vrrp_xdp"),
+        ];
+        for (finding, cause, check) in &findings {
+            let json = serde_json::to_value(Identified::from(finding)).unwrap();
+            assert_eq!(
+                (json["cause"].as_str(), json["check"].as_str()),
+                (Some(*cause), Some(*check))
+            );
         }
     }
 

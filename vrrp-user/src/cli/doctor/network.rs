@@ -9,7 +9,7 @@ use std::thread::{self, ScopedJoinHandle};
 
 use super::interfaces::{Port, is_near, ports};
 use super::probe::{self, Neighbours, Question};
-use super::{Finding, NAMED, plural, some, virtual_mac};
+use super::{Check, Finding, NAMED, plural, some, virtual_mac};
 use crate::api::Status;
 use crate::cli::clock::time_of_day;
 use crate::cli::terminal::Terminal;
@@ -55,11 +55,19 @@ impl Surroundings<'_> {
         self.own.get(interface).map_or(&[], Vec::as_slice)
     }
 
-    /// Name of a check, in which that of IPv4 is without a number.
-    fn check(&self, name: &str) -> String {
+    /// Who has the addresses.
+    fn addresses(&self) -> Check {
         match self.family {
-            Family::V4 => name.to_owned(),
-            Family::V6 => format!("{name}6"),
+            Family::V4 => Check::Addresses,
+            Family::V6 => Check::Addresses6,
+        }
+    }
+
+    /// Whether packets from them come back.
+    fn egress(&self) -> Check {
+        match self.family {
+            Family::V4 => Check::Egress,
+            Family::V6 => Check::Egress6,
         }
     }
 }
@@ -76,7 +84,7 @@ fn examine_family(
     status: Option<&Status>,
     gateway: Option<IpAddr>,
 ) -> Vec<Finding> {
-    let (holding, leaving) = (here.check("addresses"), here.check("egress"));
+    let (holding, leaving) = (here.addresses(), here.egress());
     let shared = shared_addresses(config, here);
     let table = match here.family {
         Family::V4 => "/proc/net/route",
@@ -118,7 +126,7 @@ fn examine_family(
     }];
     if uplinks.is_empty() {
         findings.push(Finding::skipped(
-            leaving.as_str(),
+            leaving,
             "none of the shared addresses is on this host, so that nothing can be sent from them; run doctor on \
              the master",
         ));
@@ -129,7 +137,7 @@ fn examine_family(
         let names: Vec<String> = blind.into_iter().map(|uplink| uplink.interface).collect();
         let text = "no default route leaves by this interface, and --gateway names no neighbour in its network";
         let hint = "--gateway ADDRESS, of a neighbour that answers";
-        findings.push(Finding::skipped(leaving.as_str(), text).hint(hint).about(&names));
+        findings.push(Finding::skipped(leaving, text).hint(hint).about(&names));
     }
     for batch in uplinks.chunks(UPLINKS_AT_ONCE) {
         match ask(&neighbours, batch) {
@@ -138,7 +146,7 @@ fn examine_family(
                 findings.extend(both.map(|(uplink, answers)| egress(here, uplink, &answers)));
             }
             Err(error) => {
-                findings.push(Finding::skipped(leaving.as_str(), format!("cannot ask: {error}")));
+                findings.push(Finding::skipped(leaving, format!("cannot ask: {error}")));
             }
         }
     }
@@ -374,7 +382,7 @@ fn addresses<'a>(
     held: &BTreeMap<(u32, IpAddr), Mac>,
     state: impl Fn(&str) -> Option<&'a str>,
 ) -> Finding {
-    let check = here.check("addresses");
+    let check = here.addresses();
     let (mut split, mut elsewhere, mut nowhere, mut expected) = (vec![], vec![], vec![], 0);
     for place in addresses {
         let holder = held.get(&(place.ifindex, place.address));
@@ -488,7 +496,11 @@ type Asked<'scope> =
     (IpAddr, Vec<(IpAddr, io::Result<ScopedJoinHandle<'scope, io::Result<bool>>>)>);
 
 fn egress(here: &Surroundings<'_>, uplink: &Uplink, answers: &[Answered]) -> Finding {
-    let check = format!("{} {}", here.check("egress"), uplink.interface);
+    evaluate_egress(here, uplink, answers).of(&uplink.interface)
+}
+
+fn evaluate_egress(here: &Surroundings<'_>, uplink: &Uplink, answers: &[Answered]) -> Finding {
+    let check = here.egress();
     let (resolution, echo) = probe_names(here.family);
     let Some(gateway) = uplink.gateway else {
         return Finding::skipped(check, "no gateway is known");
@@ -604,7 +616,7 @@ pub fn check_interrupted(
     let lines: Vec<String> = lines.collect();
     let hint = "something between drops IP protocol 112 and lets ARP pass: a firewall of one of the hosts, a security group, a \
                 switch. `vrrp-user monitor` on both hosts shows what leaves and what arrives";
-    (!lines.is_empty()).then(|| Finding::broken("protocol 112", some(&lines)).hint(hint))
+    (!lines.is_empty()).then(|| Finding::broken(Check::Protocol112, some(&lines)).hint(hint))
 }
 
 // ---- which advertisements are refused -----------------------------------------------------------------
@@ -616,7 +628,7 @@ pub fn check_refused(
     index: impl Fn(&str) -> Option<u32>,
     now: Nanos,
 ) -> Finding {
-    let check = "refused";
+    let check = Check::Refused;
     let shared: Vec<Vec<IpAddr>> = config
         .routers
         .iter()
@@ -718,7 +730,7 @@ mod tests {
         assert_eq!(checked(true, &far, Some("MASTER")), Fine);
         assert_eq!(with(&[], |on| addresses(on, &[], &nobody, |_| None)).severity, Skipped);
         let found = with(&[], |on| addresses(on, &[place(true)], &other, |_| Some("MASTER")));
-        assert_eq!(found.check, "addresses");
+        assert_eq!(found.check, Check::Addresses);
         let text = found.text;
         assert!(text.contains("10.0.0.100 on eth0 at 02:00:00:00:00:02"), "{text}");
     }
@@ -846,7 +858,7 @@ mod tests {
         };
         let now = "2026-01-02T12:30:30Z".parse().unwrap();
         let found = check_interrupted(&[claimed(15)], None, now).unwrap();
-        assert_eq!((found.severity, found.check.as_str()), (Broken, "protocol 112"));
+        assert_eq!((found.severity, found.check), (Broken, Check::Protocol112));
         let said = "VI_1: ARP from another host arrives, and advertisements of 10.0.0.2 stopped at 12:30:15";
         assert_eq!(found.text, said);
         assert!(found.hint.unwrap().contains("drops IP protocol 112"));

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 
-use super::{Finding, some};
+use super::{Check, Finding, some};
 use crate::io::bpf::{self, StaleFilter};
 use crate::types::instance::{Instance, RUNTIME_DIR};
 
@@ -29,7 +29,7 @@ fn is_dead(instance: &Instance) -> bool {
 }
 
 fn found(left: &[(Instance, StaleFilter)]) -> Finding {
-    let check = "left behind";
+    let check = Check::LeftBehind;
     let [(instance, first), ..] = left else {
         return Finding::fine(check, "no filter of a daemon that was killed");
     };

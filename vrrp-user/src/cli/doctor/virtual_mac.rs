@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Finding, some};
+use super::{Check, Finding, some};
 use crate::api::Status;
 use crate::capture::CaptureMode;
 use crate::config::model::{Config, RouterConfig};
@@ -11,9 +11,9 @@ use crate::core::netlink::UnicastFilter;
 use crate::io::netlink::{self, Link};
 use crate::types::time::Nanos;
 
-const CHECK: &str = "virtual MAC";
+const CHECK: Check = Check::VirtualMac;
 /// The check of who else sends from one.
-pub const IN_USE: &str = "virtual MAC in use";
+pub const IN_USE: Check = Check::VirtualMacInUse;
 /// For how long a frame from our own address counts as a present one: the last ones of a former master are not.
 const RECENTLY: Nanos = Nanos::from_secs(10);
 
