@@ -28,7 +28,12 @@ fn mac(host: &Host) -> String {
 
 /// What `status` says is wrong with the router.
 fn problems(daemon: &VrrpUser, host: &Host) -> Result<Vec<String>> {
-    let router = daemon.router(host, ROUTER)?;
+    problems_of(daemon, host, ROUTER)
+}
+
+/// The same of this router.
+fn problems_of(daemon: &VrrpUser, host: &Host, name: &str) -> Result<Vec<String>> {
+    let router = daemon.router(host, name)?;
     let lines = router["problems"].as_array().unwrap().iter();
     Ok(lines.map(|line| line.as_str().unwrap().to_owned()).collect())
 }
@@ -260,6 +265,84 @@ fn one_way_below_keepalived() -> Result<()> {
 }
 
 /// A handover in good order is none.
+/// Each host's claim has the same virtual MAC address, which may have come back from the network; only what answers a question
+/// has not. Both families.
+fn with_virtual_macs(a: Kind, b: Kind) -> Result<()> {
+    const ROUTERS: [(&str, &str, &str); 2] =
+        [(ROUTER, VIP, "00:00:5e:00:01:33"), ("VI_6", "fe80::100", "00:00:5e:00:02:34")];
+    let lab = Lab::new()?;
+    let hosts = [lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?];
+    let conf = |priority| {
+        let four = Instance::new(51, priority, "10.0.0.100/24").with("use_vmac");
+        let six = Instance::new(52, priority, "fe80::100/64").name("VI_6").v3("1").with("use_vmac");
+        format!("{four}\n{six}")
+    };
+    let mut daemons = [a.start(&hosts[0], &conf(100))?, b.start(&hosts[1], &conf(50))?];
+    for (name, ..) in ROUTERS {
+        daemons[0].wait_state(&hosts[0], name, "MASTER", STEP)?;
+        daemons[1].wait_state(&hosts[1], name, "BACKUP", STEP)?;
+    }
+    let found = |n: usize, name: &str| -> Result<Vec<String>> {
+        let Some(daemon) = ours(&daemons[n]) else { return Ok(Vec::new()) };
+        let lines = problems_of(daemon, &hosts[n], name)?;
+        Ok(lines.into_iter().filter(|line| line.starts_with("split brain: ")).collect())
+    };
+    // The second group of gratuitous ARP and its questions are over, and nobody has answered.
+    pause(ASKED)?;
+    for (name, ..) in ROUTERS {
+        assert_eq!((found(0, name)?, found(1, name)?), (vec![], vec![]), "{name}");
+    }
+
+    lab.block_vrrp(&[])?;
+    for (name, vip, mac) in ROUTERS {
+        for n in [0, 1].into_iter().filter(|n| ours(&daemons[*n]).is_some()) {
+            let line = lab.wait_until(STEP, &format!("{} says so", hosts[n].name()), || {
+                Ok(found(n, name)?.pop())
+            })?;
+            assert!(line.contains(&format!("also claims {vip} on eth0")), "{line}");
+            // Each device that keepalived makes answers for the addresses of all of them.
+            assert!(line.contains(mac) || ours(&daemons[1 - n]).is_none(), "{line}");
+        }
+    }
+    // It stands as long as it is the case.
+    pause(Duration::from_secs(12))?;
+    for (name, ..) in ROUTERS {
+        for (n, daemon) in daemons.iter().enumerate() {
+            assert_eq!(found(n, name)?.len(), ours(daemon).iter().count(), "{name} {n}");
+        }
+    }
+
+    lab.unblock_vrrp()?;
+    for (name, ..) in ROUTERS {
+        lab.wait_until(STEP, "it is over", || {
+            Ok((found(0, name)?.is_empty() && found(1, name)?.is_empty()).then_some(()))
+        })?;
+    }
+    for daemon in daemons.iter().filter_map(ours) {
+        assert_eq!(logged(daemon), (2, 2), "{}", daemon.log().text());
+    }
+    for (name, ..) in ROUTERS {
+        assert_eq!(daemons[0].state(&hosts[0], name), "MASTER");
+        assert_eq!(daemons[1].state(&hosts[1], name), "BACKUP");
+    }
+    Ok(())
+}
+
+#[test]
+fn with_virtual_macs_between_two_of_ours() -> Result<()> {
+    with_virtual_macs(Kind::VrrpUser, Kind::VrrpUser)
+}
+
+#[test]
+fn with_virtual_macs_above_keepalived() -> Result<()> {
+    with_virtual_macs(Kind::VrrpUser, Kind::Keepalived)
+}
+
+#[test]
+fn with_virtual_macs_below_keepalived() -> Result<()> {
+    with_virtual_macs(Kind::Keepalived, Kind::VrrpUser)
+}
+
 #[test]
 fn a_handover_is_no_split_brain() -> Result<()> {
     let lab = Lab::new()?;

@@ -28,7 +28,7 @@ use aya::programs::{SchedClassifier, TcAttachType, TestRun, TestRunOptions};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use proptest::prelude::*;
-use vrrp_common::event::RxEvent;
+use vrrp_common::event::{Claim, RxEvent};
 use vrrp_common::maps::{
     ABI_VERSION, CLAIM_WINDOW_NS, Control, Held, RouterEntry, RouterInfo, RouterKey, Slot,
     TtlRange, VipCounters, state, transport,
@@ -908,9 +908,10 @@ fn foreign_arp_for_a_held_address_is_reported() {
 
     let (verdict, events) = reported(&mut bench, &arp(2, THEIRS, VIP));
     assert_eq!(verdict, conflict);
-    let [(event, mac)] = &events[..] else { panic!("{events:?}") };
+    let [(event, claim)] = &events[..] else { panic!("{events:?}") };
     assert_eq!((event.ifindex, event.slot, &event.source[..4]), (LOOPBACK, 3, &VIP[..]));
-    assert_eq!((event.reason, &mac[..]), (Reason::ArpConflict.index(), &THEIRS[..]));
+    let theirs = Claim { mac: THEIRS, ..Claim::default() };
+    assert_eq!((event.reason, Claim::read(claim)), (Reason::ArpConflict.index(), Some(theirs)));
 
     // Each is counted, and few are told.
     let start = std::time::Instant::now();

@@ -11,7 +11,7 @@ use std::vec::Vec;
 use bytemuck::Zeroable;
 
 use crate::counters::{self, Counter};
-use crate::event::{NO_SLOT, RxEvent};
+use crate::event::{Claim, NO_SLOT, RxEvent};
 use crate::lease::Terms;
 use crate::maps::*;
 use crate::reason::Reason;
@@ -73,6 +73,7 @@ fn structs(out: &mut String) {
             ktime_ns, ifindex, reason, slot, vlan, source, destination, family, ttl, wire_len, payload_len, reserved,
             digest
         }
+        Claim { mac, may_be_ours, reserved }
         Sample {
             ktime_ns, ifindex, vlan, source, destination, family, ttl, vrid, reserved, wire_len, payload_len, payload,
             digest

@@ -2,7 +2,7 @@
 //!
 //! Generic over [`Datapath`], as [`crate::receive`] is.
 
-use crate::event::RxEvent;
+use crate::event::{Claim, RxEvent};
 use crate::lease;
 use crate::maps::{
     CLAIM_WINDOW_NS, HELD_MAC, HELD_REPORTED, HELD_SLOT, HELD_VIRTUAL_MAC, Held, SLOT_FILTER, state,
@@ -12,14 +12,16 @@ use crate::reason::Reason;
 use crate::receive::Datapath;
 use crate::report::ReportFilter;
 use crate::shared::SharedWords;
+use crate::virtual_mac::padded;
 
-/// Bytes of an Ethernet address.
-const MAC_LEN: u16 = 6;
+#[allow(clippy::cast_possible_truncation, reason = "8")]
+const CLAIM_LEN: u16 = size_of::<Claim>() as u16;
+
+/// In [`HELD_REPORTED`], where a nanosecond more or less is nothing: what was reported may have been our own.
+const MAY_BE_OURS: u64 = 1;
 
 /// What is known of an address that we hold, if the claim to it by `mac`, six bytes and two zeros, is not our own: what we
-/// announce ourselves, which a bridge may send back, has our own Ethernet address in it. With a virtual MAC address it is
-/// that of whoever is master: such a claim is reported to nobody, as advertisements tell of a second master, but counts for
-/// the lease.
+/// announce ourselves, which a bridge may send back, has our own Ethernet address in it.
 #[inline(always)]
 pub fn contested<A: Address, D: Datapath>(
     path: &D,
@@ -27,22 +29,24 @@ pub fn contested<A: Address, D: Datapath>(
     mac: [u8; 8],
 ) -> Option<D::Value<Held>> {
     let held = path.held(address)?;
-    let mac = u64::from_ne_bytes(mac);
-    if held.load::<HELD_MAC>() == mac {
-        return None;
-    }
-    // No claim has the address of zeros that stands for none.
-    if mac != 0 && mac == held.load::<HELD_VIRTUAL_MAC>() {
-        if let Some(lease) = path.lease(Held::slot(held.load::<HELD_SLOT>())) {
-            lease::claim_alike(&lease, path.boot_now());
-        }
-        return None;
-    }
-    Some(held)
+    (held.load::<HELD_MAC>() != u64::from_ne_bytes(mac)).then_some(held)
 }
 
-/// Notes a claim to a [`contested`] address, and reports it to the daemon unless there was one lately. Whether its router is
-/// master: otherwise the address is on its way out, and the claim is the new master's.
+/// Whether we may have said it ourselves: with the virtual MAC address, which whoever is master has, and not to this host
+/// alone. An answer to a question that the interface has asked by its own address is for this host alone.
+#[inline(always)]
+fn may_be_ours<D: Datapath>(path: &D, held: &D::Value<Held>, mac: u64) -> bool {
+    // No claim has the address of zeros that stands for none.
+    if mac == 0 || mac != held.load::<HELD_VIRTUAL_MAC>() {
+        return false;
+    }
+    let to: Option<[u8; 6]> = path.load(0);
+    to.is_none_or(|to| u64::from_ne_bytes(padded(to)) != held.load::<HELD_MAC>())
+}
+
+/// Notes a claim to a [`contested`] address, and reports it to the daemon unless there was one lately. Whether it is another
+/// host's, and its router is master here: otherwise the address is on its way out, and the claim is the new master's. One that
+/// may be our own counts for the lease only when we say nothing any more, and makes the daemon ask.
 #[inline(always)]
 pub fn claim<A: Address, D: Datapath>(
     path: &mut D,
@@ -51,18 +55,25 @@ pub fn claim<A: Address, D: Datapath>(
     mac: [u8; 8],
     reason: Reason,
 ) -> bool {
+    let may_be_ours = may_be_ours(path, held, u64::from_ne_bytes(mac));
     let slot = Held::slot(held.load::<HELD_SLOT>());
     if let Some(lease) = path.lease(slot) {
-        lease::claim(&lease, path.boot_now());
+        if may_be_ours {
+            lease::claim_alike(&lease, path.boot_now());
+        } else {
+            lease::claim(&lease, path.boot_now());
+        }
     }
     let filter = path.slot(slot).map_or(0, |slot| slot.load::<SLOT_FILTER>());
     if ReportFilter::unpack(filter).state != state::MASTER {
         return false;
     }
     let now = path.now();
-    // Two CPUs may both report at once; nobody minds.
-    if now.saturating_sub(held.load::<HELD_REPORTED>()) < CLAIM_WINDOW_NS {
-        return true;
+    let reported = held.load::<HELD_REPORTED>();
+    // Two CPUs may both report at once; nobody minds. What may be our own keeps nothing back that is not.
+    let is_news = reported & MAY_BE_OURS != 0 && !may_be_ours;
+    if !is_news && now.saturating_sub(reported) < CLAIM_WINDOW_NS {
+        return !may_be_ours;
     }
     let event = RxEvent {
         ktime_ns: now,
@@ -74,15 +85,16 @@ pub fn claim<A: Address, D: Datapath>(
         destination: address.to_field(),
         family: A::FAMILY,
         ttl: 0,
-        wire_len: MAC_LEN,
-        payload_len: MAC_LEN,
+        wire_len: CLAIM_LEN,
+        payload_len: CLAIM_LEN,
         reserved: 0,
         digest: 0,
     };
-    if path.report_with(&event, mac) {
-        held.store::<HELD_REPORTED>(now);
+    let [a, b, c, d, e, f, ..] = mac;
+    if path.report_with(&event, [a, b, c, d, e, f, may_be_ours.into(), 0]) {
+        held.store::<HELD_REPORTED>((now | MAY_BE_OURS) - u64::from(!may_be_ours));
     }
-    true
+    !may_be_ours
 }
 
 /// [`Reason::NdiscConflict`] for neighbour discovery by which another host claims an address that we hold; `None` for

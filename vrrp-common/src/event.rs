@@ -7,8 +7,7 @@ use crate::MAX_VRRP_LEN;
 /// The fixed part of a ring-buffer record; `payload_len` bytes of VRRP message follow it.
 ///
 /// With [`crate::reason::Reason::ArpConflict`] and [`crate::reason::Reason::NdiscConflict`] it reports that another host
-/// claims an address instead: `source` is that address, and the Ethernet address that it is said to be at, six bytes,
-/// follows.
+/// claims an address instead: `source` is that address, and a [`Claim`] follows.
 ///
 /// With a refusal ([`crate::reason::Reason::is_logged`]) the first [`crate::VRRP_HEADER_LEN`] bytes of the message follow,
 /// or as many zeros where they are not there; the slot is [`NO_SLOT`], because it may be for nobody here, and `wire_len` is 0.
@@ -44,6 +43,26 @@ pub struct RxEvent {
     pub reserved: u16,
     /// What this advertisement says, and who says it: differs, as a rule, from that of any other advertisement.
     pub digest: u64,
+}
+
+/// That another host claims an address.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Claim {
+    /// The Ethernet address that it is said to be at.
+    pub mac: [u8; 6],
+    /// 1 if this host may have said so itself: all hosts of a router have its virtual MAC address, and the network may send
+    /// back what is for all. 0 otherwise.
+    pub may_be_ours: u8,
+    /// Zero.
+    pub reserved: u8,
+}
+
+impl Claim {
+    /// As it follows the event; `None` when that is anything else.
+    pub fn read(payload: &[u8]) -> Option<Self> {
+        bytemuck::try_pod_read_unaligned(payload).ok()
+    }
 }
 
 /// `RxEvent::slot` of a packet that belongs to no router of ours.

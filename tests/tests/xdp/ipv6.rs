@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aya::programs::{TestRun, TestRunOptions};
+use vrrp_common::event::Claim;
 use vrrp_common::maps::{CLAIM_WINDOW_NS, Held, VipCounters, state};
 use vrrp_common::reason::{Reason, Verdict};
 use vrrp_common::report::ReportFilter;
@@ -541,10 +542,10 @@ fn foreign_neighbour_discovery_for_a_held_address_is_reported() {
 
     let (seen, events) = reported(&mut bench, &advertised);
     assert_eq!(seen, conflict);
-    let [(event, mac)] = &events[..] else { panic!("{events:?}") };
+    let [(event, claim)] = &events[..] else { panic!("{events:?}") };
     assert_eq!((event.family, event.ifindex, event.slot), (FAMILY_V6, LOOPBACK, 6));
     assert_eq!((event.source, event.reason), (VIP, Reason::NdiscConflict.index()));
-    assert_eq!(mac[..], THEIRS);
+    assert_eq!(Claim::read(claim), Some(Claim { mac: THEIRS, ..Claim::default() }));
     for frame in [
         Frame::neighbour(135, VIP, THEIRS),
         advertised.clone().with(|f| f.tags = vec![(0x8100, 0)]),
@@ -557,7 +558,9 @@ fn foreign_neighbour_discovery_for_a_held_address_is_reported() {
     std::thread::sleep(Duration::from_nanos(CLAIM_WINDOW_NS));
     let (_, events) =
         reported(&mut bench, &advertised.clone().with(|f| (f.mac[5], f.message[31]) = (9, 8)));
-    assert_eq!(events[0].1, [2, 0, 0, 0, 0, 8], "where the address is said to be");
+    let mac = [2, 0, 0, 0, 0, 8];
+    let claim = Claim { mac, ..Claim::default() };
+    assert_eq!(Claim::read(&events[0].1), Some(claim), "where the address is said to be");
 
     bench.kernel.vips.release_interface(LOOPBACK).expect("the interface");
     assert_eq!(reported(&mut bench, &advertised), nothing());

@@ -19,7 +19,8 @@ fn bench(without: Without, mac: [u8; 6]) -> Bench {
     bench.tc = true;
     bench.kernel.set_virtual_mac(LOOPBACK, mac, SLOT).expect("set_virtual_mac");
     let virtual_mac = virtual_mac::padded(mac);
-    let held = Held { slot: SLOT, virtual_mac, mac: [2, 0, 0, 0, 0, 1, 0, 0], ..Held::default() };
+    // The interface's own is that of the loopback interface.
+    let held = Held { slot: SLOT, virtual_mac, ..Held::default() };
     bench.kernel.vips.hold(&InterfaceAddr::own(LOOPBACK, VIP), &held).expect("hold");
     bench
 }
@@ -70,6 +71,10 @@ fn frames_to_and_from_virtual_mac_addresses_are_counted() {
         counts(bench, &tcp(MAC, ours), None);
         counts(bench, &arp(2, ours, VIP), Some(Reason::VirtualMacEcho));
         counts(bench, &arp(2, ours, PEER), Some(Reason::VirtualMacSource));
+        // What we have not sent, as it is for us.
+        let mut answer = arp(2, ours, VIP);
+        answer[..6].copy_from_slice(&MAC);
+        counts(bench, &answer, Some(Reason::ArpConflict));
         counts(bench, &tcp(THEIRS, six), None);
         assert_ne!(bench.kernel.slot(SLOT).own_mac_ns, 0);
         // An advertisement is what everybody sends from it.

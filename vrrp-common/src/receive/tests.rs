@@ -9,6 +9,7 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::event::Claim;
 use crate::host::{Cpu, Host};
 use crate::maps::{Held, state};
 use crate::parse::{V4, V6};
@@ -415,9 +416,9 @@ fn a_claim_is_reported_now_and_then() {
         assert_eq!(cpu.receive(now, IFINDEX, &arp(THEIRS)), Some(Reason::ArpConflict));
         let report = host.next_report();
         assert_eq!(report.is_some(), told, "{now}");
-        if let Some((event, mac)) = report {
+        if let Some((event, claim)) = report {
             assert_eq!((event.slot, event.source), (FOUR, [10, 0, 0, 100].to_field()));
-            assert_eq!(mac, THEIRS);
+            assert_eq!(Claim::read(&claim), Some(Claim { mac: THEIRS, ..Claim::default() }));
         }
     }
     // On a CPU whose clock is read a little earlier than that of the one before.
@@ -497,22 +498,48 @@ fn nobody_else_sends_from_the_virtual_mac_of_a_master() {
     assert_eq!(sent_from(&ip), None);
 }
 
+/// What the daemon is told of a claim, if anything.
+fn claimed(host: &Host) -> Option<Claim> {
+    let (event, payload) = host.next_report()?;
+    assert_eq!(event.reason, Reason::ArpConflict.index());
+    Some(Claim::read(&payload).expect("a claim"))
+}
+
 #[test]
 fn a_claim_by_the_virtual_mac_may_be_our_own() {
     let host = host();
     let mac = crate::virtual_mac::of_router(FAMILY_V4, VRID);
     let virtual_mac = crate::virtual_mac::padded(mac);
-    let held = Held { slot: FOUR, mac: [2, 0, 0, 0, 0, 1, 0, 0], virtual_mac, ..Held::default() };
+    let own = [2, 0, 0, 0, 0, 1];
+    let held = crate::virtual_mac::padded(own);
+    let held = Held { slot: FOUR, mac: held, virtual_mac, ..Held::default() };
     host.hold(IFINDEX, [10, 0, 0, 100], held);
     host.set_filter(FOUR, ReportFilter { state: state::MASTER, ..backup(100, None) });
     let kind = [8, 6, 0, 1, 8, 0, 6, 4, 0, 1];
-    let arp = [&[0xff; 6][..], &mac, &kind, &mac, &[10, 0, 0, 100], &[0; 10]].concat();
+    let arp = |to: [u8; 6]| [&to[..], &mac, &kind, &mac, &[10, 0, 0, 100], &[0; 10]].concat();
+    let receive = |now, to| host.cpu().receive(now, IFINDEX, &arp(to));
     let lease = host.lease(FOUR).expect("there");
+    let noted = || lease.get::<Lease>().claimed;
     lease::begin(lease, SECOND, lease::Terms::new(lease::FenceMode::Claim, SECOND, 3));
-    for (now, claimed) in [(2 * SECOND, 0), (5 * SECOND, 5 * SECOND)] {
-        assert_eq!(host.cpu().receive(now, IFINDEX, &arp), None);
-        assert_eq!((lease.get::<Lease>().claimed, host.next_report()), (claimed, None));
+    for (now, claimed_at) in [(2 * SECOND, 0), (5 * SECOND, 5 * SECOND)] {
+        // The daemon is to ask, but not for every one.
+        for told in [Some(Claim { mac, may_be_ours: 1, reserved: 0 }), None] {
+            assert_eq!(
+                (receive(now, [0xff; 6]), noted(), claimed(&host)),
+                (None, claimed_at, told)
+            );
+        }
     }
+    // The answer, which is told however soon it comes.
+    let is = Some(Reason::ArpConflict);
+    for told in [Some(Claim { mac, may_be_ours: 0, reserved: 0 }), None] {
+        let now = 5 * SECOND + 1;
+        assert_eq!((receive(now, own), noted(), claimed(&host)), (is, now, told));
+    }
+    assert_eq!((receive(5 * SECOND + 2, [0xff; 6]), claimed(&host)), (None, None));
+    // To the virtual MAC address itself it may have come round.
+    let told = Some(Claim { mac, may_be_ours: 1, reserved: 0 });
+    assert_eq!((receive(6 * SECOND, mac), claimed(&host)), (None, told));
 }
 
 /// What happens to one router.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
-use vrrp_common::event::RxEvent;
+use vrrp_common::event::{Claim, RxEvent};
 use vrrp_common::maps::Held;
 use vrrp_common::virtual_mac::padded;
 
@@ -79,7 +79,8 @@ impl Core {
     /// Another host claims an address that we hold.
     pub(super) fn handle_claim(&mut self, interface: InterfaceId, event: &RxEvent, payload: &[u8]) {
         let id = RouterId(event.slot);
-        let Ok(mac) = payload.try_into() else { return self.count(Counter::BadEvent) };
+        let Some(claim) = Claim::read(payload) else { return self.count(Counter::BadEvent) };
+        let mac = claim.mac;
         let address = from_field(event.family, event.source);
         let place = InterfaceAddr { iface: interface, address };
         if self.engine.state(id) != Some(State::Master) {
@@ -102,6 +103,10 @@ impl Core {
         if self.engine.view(id).is_some_and(|view| at < view.since + SETTLED) {
             // The former master answers our gratuitous ARP until its kernel has let go of the address.
             return;
+        }
+        if claim.may_be_ours != 0 {
+            // The network has sent it back, unless somebody answers.
+            return self.probe(place);
         }
         if let Some(notice) = self.watch.claimed(id, place, mac, at) {
             self.publish_conflicts(id);
@@ -253,9 +258,11 @@ impl Core {
         }
     }
 
+    /// From the interface's own Ethernet address, also where there is a virtual one, which another master would have, too: an
+    /// answer to that would come back to itself, or could be an echo of what we say.
     pub(super) fn probe_now(&mut self, place: InterfaceAddr) {
         let Some(interface) = self.interfaces.get(place.iface) else { return };
-        let Some(mac) = self.announced_mac(place) else { return };
+        let Some(mac) = interface.mac else { return };
         match place.address {
             IpAddr::V4(address) => {
                 let frame = frame::arp_frame(&arp::Repr::probe(mac, address));

@@ -1102,7 +1102,8 @@ fn a_claim_is_to_an_address_of_the_router_that_it_names() {
             family: vrrp_common::FAMILY_V4,
             ..RxEvent::default()
         };
-        host.input(Input::Received { interface: ETH0, event, payload: &[2, 0, 0, 0, 0, 9] });
+        let payload = &[2, 0, 0, 0, 0, 9, 0, 0];
+        host.input(Input::Received { interface: ETH0, event, payload });
     };
     let last = host.core.last_event();
     claim(&mut host, 101);

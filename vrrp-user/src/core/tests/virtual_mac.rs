@@ -1,7 +1,8 @@
 //! Virtual MAC addresses other than that of the VRID, and on other interfaces than the router's.
 
+use vrrp_common::event::Claim;
 use vrrp_common::maps::Held;
-use vrrp_common::virtual_mac::padded;
+use vrrp_common::virtual_mac::{self, padded};
 
 use super::*;
 
@@ -249,4 +250,42 @@ fn who_pre_empts_another_master_says_once_more_where_the_virtual_mac_address_is(
         masters(&format!("virtual_mac = true\n{}", garp.replace("20s", "1s")), vec![link(true)]);
     alone.pass(100);
     assert_eq!(announced_within(&mut alone, 10), 0);
+}
+
+/// The ARP messages that it sends, by the Ethernet address of the sender and the address that the sender says it has.
+fn arp_sent(host: &mut Host) -> Vec<([u8; 6], [u8; 4])> {
+    let sent = host.core.frames().iter().filter(|frame| frame.bytes[12..14] == [8, 6]);
+    sent.map(|frame| {
+        let (from, address) = (frame.bytes[6..].first_chunk(), frame.bytes[28..].first_chunk());
+        (*from.unwrap(), *address.unwrap())
+    })
+    .collect()
+}
+
+#[test]
+fn what_may_have_come_back_to_us_is_asked_about() {
+    let mut host = masters("virtual_mac = true", vec![link(true)]);
+    host.pass(5000);
+    let mac = virtual_mac::of_router(vrrp_common::FAMILY_V4, 51);
+    let mut source = [0; 16];
+    source[..4].copy_from_slice(&[10, 0, 0, 100]);
+    let event = RxEvent {
+        ktime_ns: host.now.0,
+        ifindex: ETH0.ifindex,
+        reason: Reason::ArpConflict.index(),
+        slot: ROUTER.0,
+        source,
+        family: vrrp_common::FAMILY_V4,
+        ..RxEvent::default()
+    };
+    let claim = |may_be_ours| Claim { mac, may_be_ours, reserved: 0 };
+    let last = host.core.last_event();
+    let payload = bytemuck::bytes_of(&claim(1)).to_vec();
+    host.core.handle(host.now, Input::Received { interface: ETH0, event, payload: &payload });
+    // By its own address, to which an answer can only be another host's.
+    assert_eq!(arp_sent(&mut host), [(OWN, [0; 4])]);
+    assert_eq!(host.core.last_event(), last, "nothing is known yet");
+    let payload = bytemuck::bytes_of(&claim(0)).to_vec();
+    host.input(Input::Received { interface: ETH0, event, payload: &payload });
+    assert!(host.core.last_event() > last);
 }
