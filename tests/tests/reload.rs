@@ -145,6 +145,7 @@ fn a_bad_file_is_refused_and_everything_goes_on() -> Result<()> {
         let error = report["errors"][0].as_str().unwrap();
         assert!(error.contains("vrrp.conf:15:23"), "{error}");
         assert!(error.contains("not `622`"), "{error}");
+        assert_eq!(report["error_causes"], json!(["config-invalid"]), "{report}");
         let status = pair.daemon.status(&pair.ours)?;
         assert_eq!(status["counters"]["reload_refused"], refused, "{status}");
     }
@@ -157,6 +158,7 @@ fn a_bad_file_is_refused_and_everything_goes_on() -> Result<()> {
     assert_eq!(status["reload"]["applied"], false, "{status}");
     let error = &status["reload"]["errors"][0];
     assert!(error.as_str().unwrap().contains("vrrp.conf:15:23"), "{status}");
+    assert_eq!(status["reload"]["error_causes"], json!(["config-invalid"]), "{status}");
     assert!(pair.daemon.log().contains("reload of"), "{}", pair.daemon.log().text());
     pause(TAKE_OVER)?;
     pair.check_undisturbed(since, 61);

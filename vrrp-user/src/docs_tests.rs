@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use strum::{VariantArray, VariantNames};
 use vrrp_common::reason::{Reason, Verdict};
 
+use crate::api::error::ErrorKind;
 use crate::api::problem::ProblemKind;
 use crate::cli::doctor::Check;
 use crate::engine::adoption::NotAdopted;
@@ -117,6 +118,12 @@ fn every_problem_is_documented_and_no_other() {
 fn every_check_of_doctor_is_documented_and_no_other() {
     let exist: Names = Check::VARIANTS.iter().map(|check| check.name().to_owned()).collect();
     assert_eq!(rows(between("| check | broken or a warning when |", "\n\n")), exist);
+}
+
+#[test]
+fn every_error_is_documented_and_no_other() {
+    let exist: Names = ErrorKind::VARIANTS.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(rows(between("| cause of an error | |", "\n\n")), exist);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! Fields are only ever added; [`SCHEMA`] changes when one changes its meaning or goes away.
 
+pub mod error;
 pub mod events;
 pub mod history;
 pub mod problem;
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use self::error::ApiError;
 use crate::config::model;
 
 /// Version of the JSON below.
@@ -36,7 +38,7 @@ pub enum Request {
         check: bool,
     },
     /// Lets another program take the place of the running one. The answer is [`Answer::Upgrade`]. If it is ready the
-    /// connection ends as soon as it takes over, or an [`Answer::Error`] says why it does not.
+    /// connection ends as soon as it takes over, or an [`ApiError`] says why it does not.
     Upgrade {
         /// Its file, absolute.
         binary: String,
@@ -99,6 +101,7 @@ impl Request {
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[allow(clippy::large_enum_variant, reason = "there are 256 at most at a time, and most of them are read at once")]
 pub enum Answer {
     /// To [`Request::Status`].
     Status(Status),
@@ -121,8 +124,56 @@ pub enum Answer {
     },
     /// What was asked for is done; what, in words.
     Done(String),
+}
+
+/// One line of the daemon's.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+#[allow(clippy::large_enum_variant, reason = "there are 256 at most at a time, and most of them are read at once")]
+pub enum Line {
+    /// What was asked for.
+    Answer(Answer),
     /// The request was not understood or could not be carried out.
-    Error(String),
+    Error(ApiError),
+}
+
+impl Line {
+    /// From JSON. Errors have their fields side by side, and answers do not: which one it is tells the first key, as thousands of
+    /// routers are not to be looked at twice.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn parse(json: &str) -> Result<Self, serde_json::Error> {
+        if json.starts_with("{\"error\"") {
+            serde_json::from_str(json).map(Self::Error)
+        } else {
+            serde_json::from_str(json).map(Self::Answer)
+        }
+    }
+
+    /// The same of a value.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn from_value(value: serde_json::Value) -> Result<Self, serde_json::Error> {
+        if value.get("error").is_some() {
+            serde_json::from_value(value).map(Self::Error)
+        } else {
+            serde_json::from_value(value).map(Self::Answer)
+        }
+    }
+}
+
+impl From<Answer> for Line {
+    fn from(answer: Answer) -> Self {
+        Self::Answer(answer)
+    }
+}
+
+impl From<ApiError> for Line {
+    fn from(error: ApiError) -> Self {
+        Self::Error(error)
+    }
 }
 
 /// `vrrp-user status`.
@@ -225,6 +276,9 @@ pub struct LastReload {
     pub summary: String,
     /// Why it was refused: the first errors.
     pub errors: Vec<String>,
+    /// The kind of each of them; see [`error::ErrorKind::name`].
+    #[serde(default)]
+    pub error_causes: Vec<String>,
 }
 
 /// `vrrp-user reload`: what changed, or why nothing did.
@@ -252,6 +306,9 @@ pub struct Reloaded {
     pub settings: Vec<String>,
     /// Why the configuration was refused, each with its place in the file. Nothing has changed then.
     pub errors: Vec<String>,
+    /// The kind of each of them; see [`error::ErrorKind::name`].
+    #[serde(default)]
+    pub error_causes: Vec<String>,
     /// What the user should know all the same.
     pub warnings: Vec<String>,
 }
@@ -332,6 +389,16 @@ pub struct UpgradeReport {
     pub needs_restart: bool,
     /// Why it cannot.
     pub errors: Vec<String>,
+    /// The kind of each of them; see [`error::ErrorKind::name`].
+    pub error_causes: Vec<String>,
+}
+
+impl UpgradeReport {
+    /// One more reason why it cannot.
+    pub fn refuse(&mut self, ApiError { error, cause }: ApiError) {
+        self.errors.push(error);
+        self.error_causes.push(cause);
+    }
 }
 
 /// More of [`Status::routers`].
@@ -920,6 +987,21 @@ mod tests {
         for bad in ["{}", r#"{"command":"reboot"}"#, r#"{"command":"status","x":1}"#, "status"] {
             assert!(serde_json::from_str::<Request>(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_error_has_a_name_unless_the_daemon_is_older() {
+        let refused = error::ErrorKind::UnknownRouter.because("there is none");
+        let json = serde_json::to_string(&Line::from(refused.clone())).unwrap();
+        assert_eq!(json, r#"{"error":"there is none","cause":"unknown-router"}"#);
+        assert_eq!(Line::parse(&json).unwrap(), Line::Error(refused));
+        let Line::Error(old) = Line::parse(r#"{"error":"so"}"#).unwrap() else {
+            panic!("no error")
+        };
+        assert_eq!((old.error.as_str(), old.cause.as_str()), ("so", ""));
+        let done = r#"{"done":"so"}"#;
+        assert_eq!(Line::parse(done).unwrap(), Line::Answer(Answer::Done("so".to_owned())));
+        assert!(Line::parse("{}").is_err());
     }
 
     /// The lines that docs/observing.md promises.

@@ -125,7 +125,7 @@ fn read(view: &View) -> Result<Stats, Error> {
                 stats
             }
             Ok(_) => {
-                let socket = client::Error::Refused(instance.clone(), "wrong answer".to_owned());
+                let socket = client::wrong(instance);
                 return Err(Error::Nothing { pins: Box::new(pins), socket: Box::new(socket) });
             }
             Err(socket) => {

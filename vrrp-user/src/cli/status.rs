@@ -314,7 +314,7 @@ fn worst_first(status: &Status) -> Vec<&RouterStatus> {
 
 /// What came of the last reload.
 fn last_reload(reload: &LastReload, terminal: Terminal) -> String {
-    let LastReload { at, applied, summary, errors } = reload;
+    let LastReload { at, applied, summary, errors, error_causes: _ } = reload;
     let at = here(at);
     if *applied {
         return format!("reloaded at {at}: {summary}\n");

@@ -43,7 +43,7 @@ pub fn upgrade(
     };
     let mut asked = match client::upgrade(instance, &binary, check) {
         Ok(asked) => asked,
-        Err(client::Error::Refused(_, why)) if why.contains("unknown variant") => {
+        Err(client::Error::Refused(_, why)) if why.error.contains("unknown variant") => {
             writeln!(
                 out,
                 "instance `{instance}` runs a version that cannot be replaced while it runs: restart it, which hands its \

@@ -6,7 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::api::{Answer, Event, Reloaded, Request, RouterDetail, Status, UpgradeReport};
+use crate::api::error::{ApiError, ErrorKind};
+use crate::api::{Answer, Event, Line, Reloaded, Request, RouterDetail, Status, UpgradeReport};
 use crate::printable;
 use crate::types::instance::Instance;
 
@@ -45,11 +46,11 @@ pub enum Error {
     #[error("instance `{0}` answered what this version does not understand: {1}")]
     Garbled(Instance, serde_json::Error),
     #[error("instance `{0}`: {1}")]
-    Refused(Instance, String),
+    Refused(Instance, ApiError),
 }
 
 /// Asks a running daemon. A [`crate::api::Status`] is complete.
-/// Errors: [`Error`]; never [`Answer::Error`].
+/// Errors: [`Error`]; never a [`Line::Error`].
 #[allow(clippy::needless_pass_by_value, reason = "a request is made for one question")]
 pub fn ask(instance: &Instance, request: Request) -> Result<Answer, Error> {
     let mut connection = Connection::open(instance, &request)?;
@@ -181,19 +182,19 @@ pub fn follow(
 }
 
 /// An answer to something else than what was asked.
-fn wrong(instance: &Instance) -> Error {
-    Error::Refused(instance.clone(), "wrong answer".to_owned())
+pub fn wrong(instance: &Instance) -> Error {
+    Error::Refused(instance.clone(), ErrorKind::BadRequest.because("wrong answer"))
 }
 
 /// An answer, with nothing in it that would command the terminal on which it is shown.
-fn understood(line: &str) -> Result<Answer, serde_json::Error> {
+fn understood(line: &str) -> Result<Line, serde_json::Error> {
     // In JSON, control characters are escaped, or stand there as they are.
     if !line.trim_end().contains(|c: char| c == '\\' || c.is_control()) {
-        return serde_json::from_str(line);
+        return Line::parse(line);
     }
     let mut value = serde_json::from_str(line)?;
     printable::json(&mut value);
-    serde_json::from_value(value)
+    Line::from_value(value)
 }
 
 /// The instances that run on this machine, as far as one may look.
@@ -256,8 +257,8 @@ impl Connection {
             }
             Err(error) => Err(silent(error)),
             Ok(_) => match understood(&line) {
-                Ok(Answer::Error(message)) => Err(Error::Refused(self.instance.clone(), message)),
-                Ok(answer) => Ok(answer),
+                Ok(Line::Error(error)) => Err(Error::Refused(self.instance.clone(), error)),
+                Ok(Line::Answer(answer)) => Ok(answer),
                 Err(error) => Err(Error::Garbled(self.instance.clone(), error)),
             },
         }
@@ -271,11 +272,15 @@ mod tests {
     #[test]
     fn an_answer_commands_no_terminal() {
         let plain = understood("{\"done\":\"é\"}\n").unwrap();
-        assert!(matches!(plain, Answer::Done(done) if done == "é"));
+        assert!(matches!(plain, Line::Answer(Answer::Done(done)) if done == "é"));
         for hostile in ["\\u001b[2J", "\u{9b}2J"] {
             let answer = understood(&format!("{{\"done\":\"{hostile}\"}}\n")).unwrap();
-            let Answer::Done(done) = answer else { panic!("{answer:?}") };
+            let Line::Answer(Answer::Done(done)) = answer else { panic!("{answer:?}") };
             assert!(!done.contains(char::is_control) && done.contains("2J"), "{done}");
+            let error =
+                understood(&format!("{{\"error\":\"{hostile}\",\"cause\":\"busy\"}}\n")).unwrap();
+            let Line::Error(ApiError { error, cause }) = error else { panic!("{error:?}") };
+            assert!(!error.contains(char::is_control) && cause == "busy", "{error}");
         }
     }
 }

@@ -21,10 +21,13 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::access::Access;
+use crate::api::error::{ApiError, ErrorKind};
 use crate::api::events::{Events, WallClock};
 use crate::api::history::Cursor;
 use crate::api::problem::{ProblemCounts, ProblemKind};
-use crate::api::{Answer, Order, Reloaded, Request, RouterDetail, Routers, Status, UpgradeReport};
+use crate::api::{
+    Answer, Line, Order, Reloaded, Request, RouterDetail, Routers, Status, UpgradeReport,
+};
 use crate::config::socket::SocketAccess;
 use crate::engine::time::Nanos;
 use crate::engine::types::RouterId;
@@ -88,7 +91,7 @@ pub struct Asker {
     /// When that has been written: what comes then ends the connection.
     pub written: std::sync::mpsc::Receiver<()>,
     /// Where it is said what went wrong after that.
-    pub failure: oneshot::Sender<String>,
+    pub failure: oneshot::Sender<ApiError>,
 }
 
 /// A question to the engine's thread, with the slot for the answer.
@@ -117,7 +120,7 @@ pub enum Question {
         /// When it is too late for it: the client has given up by then.
         until: Nanos,
         /// What was done, or why not; `None` if it was too late.
-        answer: oneshot::Sender<Option<Result<String, String>>>,
+        answer: oneshot::Sender<Option<Result<String, ApiError>>>,
     },
     /// Which router that is.
     Find {
@@ -334,17 +337,18 @@ async fn serve(mut stream: UnixStream, slot: &ClientSlot, shared: &Shared) -> Re
         if !line.ends_with(b"\n") {
             shared.count(Counter::BadRequest, 1);
             let error = format!("a request is one line of at most {MAX_REQUEST} bytes");
-            return send(&mut write, &[Answer::Error(error)]).await;
+            return send(&mut write, &[ErrorKind::BadRequest.because(error).into()]).await;
         }
         match serde_json::from_slice::<Request>(&line) {
             Ok(request) if request.changes() && !may_change => {
                 shared.count(Counter::NotPermitted, 1);
-                send(&mut write, &[Answer::Error(shared.access().refusal())]).await?;
+                let error = ErrorKind::NotPermitted.because(shared.access().refusal());
+                send(&mut write, &[error.into()]).await?;
             }
             Ok(Request::Upgrade { .. }) if !may_upgrade => {
                 shared.count(Counter::NotPermitted, 1);
                 let error = "not permitted: it takes root, or the daemon's own user";
-                send(&mut write, &[Answer::Error(error.to_owned())]).await?;
+                send(&mut write, &[ErrorKind::NotPermitted.because(error).into()]).await?;
             }
             // Somebody who was told that nobody answers must not be surprised later.
             Ok(request) if request.changes() && has_hung_up(read.get_ref().as_ref()) => {
@@ -355,7 +359,8 @@ async fn serve(mut stream: UnixStream, slot: &ClientSlot, shared: &Shared) -> Re
             Ok(request) => shared.answer(request, &mut read, &mut write).await?,
             Err(error) => {
                 shared.count(Counter::BadRequest, 1);
-                send(&mut write, &[Answer::Error(format!("bad request: {error}"))]).await?;
+                let error = ErrorKind::BadRequest.because(format!("bad request: {error}"));
+                send(&mut write, &[error.into()]).await?;
             }
         }
     }
@@ -377,10 +382,10 @@ struct Writer<'a> {
 }
 
 /// Writes some lines, in the time that there is for one part.
-async fn send(write: &mut Writer<'_>, answers: &[Answer]) -> Result<(), End> {
+async fn send(write: &mut Writer<'_>, lines: &[Line]) -> Result<(), End> {
     let mut text = Vec::new();
-    for answer in answers {
-        serde_json::to_writer(&mut text, answer)?;
+    for line in lines {
+        serde_json::to_writer(&mut text, line)?;
         text.push(b'\n');
     }
     let written = tokio::time::timeout(PATIENCE, write.half.write_all(&text));
@@ -395,14 +400,15 @@ fn master_mac(detail: &RouterDetail) -> Option<String> {
     found.ok()?.map(|mac| Colons(mac).to_string())
 }
 
-fn no_router(name: &str) -> Answer {
-    Answer::Error(format!(
+fn no_router(name: &str) -> Line {
+    let error = format!(
         "there is no virtual router `{name}`; `vrrp-user status` lists them, and INTERFACE/VRID names one, too"
-    ))
+    );
+    ErrorKind::UnknownRouter.because(error).into()
 }
 
-fn stopping() -> Answer {
-    Answer::Error("the daemon is stopping".to_owned())
+fn stopping() -> Line {
+    ErrorKind::Stopping.because("the daemon is stopping").into()
 }
 
 impl Shared {
@@ -477,7 +483,7 @@ impl Shared {
                             let name = format!("script {}", script.name);
                             detail.tracks.iter().any(|track| track.name == name)
                         });
-                        Answer::Router(detail)
+                        Answer::Router(detail).into()
                     }
                     Some(None) => no_router(&name),
                     None => stopping(),
@@ -491,14 +497,14 @@ impl Shared {
             }
             Request::Stats {} => {
                 let answer = match self.maps.reader().and_then(|reader| metrics::collect(&reader)) {
-                    Ok(stats) => Answer::Stats(stats),
-                    Err(error) => Answer::Error(bpf::chain(&error)),
+                    Ok(stats) => Answer::Stats(stats).into(),
+                    Err(error) => ErrorKind::NoCounters.because(bpf::chain(&error)).into(),
                 };
                 send(write, &[answer]).await
             }
             Request::Reload { check } => {
                 let reloaded = self.ask(|answer| Question::Reload { check, answer }).await;
-                let answer = reloaded.map(|reloaded| Answer::Reloaded(Box::new(reloaded)));
+                let answer = reloaded.map(|reloaded| Answer::Reloaded(Box::new(reloaded)).into());
                 send(write, &[answer.unwrap_or_else(stopping)]).await
             }
             Request::Upgrade { binary, check } => self.upgrade(binary.into(), check, write).await,
@@ -506,7 +512,8 @@ impl Shared {
                 let Ok(_place) = self.followers.try_acquire() else {
                     self.count(Counter::TooMany, 1);
                     let error = format!("{MAX_FOLLOWERS} clients follow the events already");
-                    return send(write, &[Answer::Error(error)]).await;
+                    let error = ErrorKind::TooManyFollowers.because(error);
+                    return send(write, &[error.into()]).await;
                 };
                 let router = match name {
                     None => None,
@@ -542,11 +549,11 @@ impl Shared {
         let report = if asked.is_ok() { report.await.ok() } else { None };
         let Some(report) = report else { return send(write, &[stopping()]).await };
         let goes_on = report.ready && !check;
-        send(write, &[Answer::Upgrade(Box::new(report))]).await?;
+        send(write, &[Answer::Upgrade(Box::new(report)).into()]).await?;
         // Nobody may wait for it any more.
         let _ = written.send(());
         match failed.await {
-            Ok(why) if goes_on => send(write, &[Answer::Error(why)]).await,
+            Ok(why) if goes_on => send(write, &[why.into()]).await,
             Ok(_) | Err(_) => Ok(()),
         }
     }
@@ -555,12 +562,12 @@ impl Shared {
         let until = timer::now() + IN_TIME;
         let asked = self.ask(|answer| Question::Order { name, order, until, answer }).await;
         let answer = match asked {
-            Some(Some(Ok(done))) => Answer::Done(done),
-            Some(Some(Err(refused))) => Answer::Error(refused),
+            Some(Some(Ok(done))) => Answer::Done(done).into(),
+            Some(Some(Err(refused))) => refused.into(),
             Some(None) => {
                 self.count(Counter::TooLate, 1);
                 log::warn!("an order came too late: its client has given up");
-                Answer::Error("it was too late for this; nothing was done".to_owned())
+                ErrorKind::TooLate.because("it was too late for this; nothing was done").into()
             }
             None => stopping(),
         };
@@ -578,7 +585,7 @@ impl Shared {
         status.problem_causes.extend(disabled.iter().map(|_| cause.clone()));
         status.problems.extend(disabled);
         let (mut told, mut more) = (status.routers.len(), status.more);
-        send(write, &[Answer::Status(status)]).await?;
+        send(write, &[Answer::Status(status).into()]).await?;
         while more {
             let Some(part) = self.ask(|answer| Question::Routers { begin: told, answer }).await
             else {
@@ -586,7 +593,7 @@ impl Shared {
             };
             told += part.routers.len();
             more = part.more;
-            send(write, &[Answer::Routers(part)]).await?;
+            send(write, &[Answer::Routers(part).into()]).await?;
         }
         Ok(())
     }
@@ -608,15 +615,16 @@ impl Shared {
                 return send(write, &[stopping()]).await;
             };
             let now = WallClock::at(timer::now());
-            let mut answers = Vec::new();
+            let mut lines: Vec<Line> = Vec::new();
             if events.lost > 0 {
                 self.count(Counter::EventsLost, events.lost);
-                answers.push(Answer::Lost { events: events.lost });
+                lines.push(Answer::Lost { events: events.lost }.into());
             }
-            answers.extend(events.records.iter().map(|record| Answer::Event(record.event(now))));
+            let told = events.records.iter().map(|record| Answer::Event(record.event(now)));
+            lines.extend(told.map(Line::from));
             from = Cursor::After(events.last);
-            if !answers.is_empty() {
-                send(write, &answers).await?;
+            if !lines.is_empty() {
+                send(write, &lines).await?;
             }
             if events.more {
                 continue;
@@ -669,6 +677,7 @@ mod tests {
     #[test]
     fn bad_requests_get_an_answer_that_says_so() {
         assert!(talk(b"nonsense\n").contains("bad request"));
+        assert!(talk(b"nonsense\n").ends_with(",\"cause\":\"bad-request\"}\n"));
         assert!(talk(b"\xff\xfe\n").contains("bad request"));
         assert!(talk(&[b'x'; 5000]).contains("at most 4096 bytes"));
         assert_eq!(talk(b""), "");

@@ -4,6 +4,7 @@
 
 use super::Core;
 use crate::api::Order;
+use crate::api::error::{ApiError, ErrorKind};
 use crate::engine::time::Nanos;
 use crate::engine::types::{Priority, RouterId};
 
@@ -19,11 +20,11 @@ impl Core {
         until: Nanos,
         name: &str,
         order: Order,
-    ) -> Option<Result<String, String>> {
+    ) -> Option<Result<String, ApiError>> {
         (now <= until).then(|| self.carry_out(now, name, order))
     }
 
-    fn carry_out(&mut self, now: Nanos, name: &str, order: Order) -> Result<String, String> {
+    fn carry_out(&mut self, now: Nanos, name: &str, order: Order) -> Result<String, ApiError> {
         self.now = now;
         let (asked, group) = self.find_all(name)?;
         match order {
@@ -53,13 +54,14 @@ impl Core {
                     self.engine.spec(**id).is_some_and(|spec| spec.priority == Priority::OWNER)
                 };
                 if let Some(owner) = asked.iter().find(owner) {
-                    return Err(format!(
+                    return Err(ErrorKind::AddressOwner.because(format!(
                         "{} owns its addresses (priority 255), which never changes",
                         self.router(*owner).name
-                    ));
+                    )));
                 }
                 if let Some(bad) = priority.filter(|priority| !(1..=254).contains(priority)) {
-                    return Err(format!("a priority must be between 1 and 254, not {bad}"));
+                    let error = format!("a priority must be between 1 and 254, not {bad}");
+                    return Err(ErrorKind::BadPriority.because(error));
                 }
                 for id in &asked {
                     self.engine.set_priority(now, *id, priority.map(Priority));
@@ -93,17 +95,17 @@ impl Core {
     }
 
     /// The router of that name, or at `INTERFACE/VRID`, or all members of the sync group of that name.
-    fn find_all(&self, name: &str) -> Result<(Vec<RouterId>, Option<String>), String> {
+    fn find_all(&self, name: &str) -> Result<(Vec<RouterId>, Option<String>), ApiError> {
         if let Some(id) = self.find(name) {
             return Ok((vec![id], None));
         }
         let group = self.tracking.known_group(name).and_then(|id| self.engine.group_view(id));
         match group {
             Some((_, members, _)) if !members.is_empty() => Ok((members, Some(name.to_owned()))),
-            Some(_) | None => Err(format!(
+            Some(_) | None => Err(ErrorKind::UnknownRouter.because(format!(
                 "there is no virtual router or sync group `{name}`; `vrrp-user status` lists the routers, \
                  and INTERFACE/VRID names one, too"
-            )),
+            ))),
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use super::capacity::Needs;
+use crate::api::error::ApiError;
 use crate::config::model::{
     self, Config, Diagnostic, Severity, TrackFile, TrackProcess, Tracked, Transport,
 };
@@ -16,9 +17,15 @@ pub type Read = Result<Prepared, Refusal>;
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Refusal {
     /// Each with its place in the file, in the order of the file.
-    pub errors: Vec<String>,
+    pub errors: Vec<ApiError>,
     /// What else was found.
     pub warnings: Vec<String>,
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        Self { errors: vec![error], warnings: Vec::new() }
+    }
 }
 
 /// A configuration that can be applied.

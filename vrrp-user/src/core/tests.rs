@@ -23,6 +23,7 @@ use super::notification::Found;
 use super::prepared::{Prepared, Refusal};
 use super::*;
 use crate::api::Order;
+use crate::api::error::ErrorKind;
 use crate::capture::{CaptureMode, Failure};
 use crate::config;
 use crate::engine::adoption::NotAdopted;
@@ -874,7 +875,8 @@ fn reload_answered(
     let read = match config::load_toml(text) {
         Ok(config) => Ok(Prepared::new(config, Vec::new())),
         Err(errors) => {
-            let errors = errors.iter().map(ToString::to_string).collect();
+            let because = |error: &_| ErrorKind::ConfigInvalid.because(format!("{error}"));
+            let errors = errors.iter().map(because).collect();
             Err(Refusal { errors, ..Refusal::default() })
         }
     };
@@ -911,6 +913,7 @@ fn a_reload_adds_and_removes_routers_and_leaves_the_others_alone() {
 
     let report = reload(&mut host, "nonsense");
     assert!(!report.applied && !report.errors.is_empty());
+    assert_eq!(report.error_causes, vec!["config-invalid"; report.errors.len()]);
     assert_eq!(host.counted(Counter::ReloadRefused), 1);
     assert_eq!(host.core.state(RouterId(1)), Some(State::Master));
 }

@@ -6,11 +6,11 @@ use std::thread;
 
 use super::start::be_on_time;
 use super::{Driver, Reading, reload};
+use crate::api::error::ErrorKind;
 use crate::capture::{CaptureMode, Failure};
 use crate::config::model::{InitFile, TrackFile, TrackProcess};
 use crate::config::socket::SocketAccess;
 use crate::control::access::Access;
-use crate::core::prepared::Refusal;
 use crate::core::{AttachMethod, Counter, Effect, Errno, Input, LeaseChange, TestFrame};
 use crate::engine::time::Nanos;
 use crate::engine::types::{ObjectId, RouterId};
@@ -363,8 +363,8 @@ impl Driver {
             let _ = sender.send(Reading { number, read: reload::read(&path, &settings) });
         };
         if let Err(error) = thread::Builder::new().name("reload".to_owned()).spawn(work) {
-            let errors = vec![format!("cannot start a thread: {error}")];
-            let read = Err(Refusal { errors, ..Refusal::default() });
+            let error = ErrorKind::ReaderFailed.because(format!("cannot start a thread: {error}"));
+            let read = Err(error.into());
             let _ = self.readings.send(Reading { number, read });
         }
     }

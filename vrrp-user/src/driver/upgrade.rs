@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::signals::{self, SignalKind};
 use super::{Driver, Options, service};
 use crate::api::UpgradeReport;
+use crate::api::error::{ApiError, ErrorKind};
 use crate::capability;
 use crate::control::server::Asker;
 use crate::core::Counter;
@@ -51,7 +52,7 @@ pub struct Candidate {
 /// What came of looking at another program.
 pub enum Examined {
     /// It takes over.
-    Usable(Executable, oneshot::Sender<String>),
+    Usable(Executable, oneshot::Sender<ApiError>),
     /// It does not.
     Refused,
     /// It was only looked at.
@@ -109,9 +110,11 @@ impl Driver {
         };
         if let Some(why) = pinned {
             report.needs_restart = true;
-            report.errors.push(format!("{why}: another program could not go on with anything"));
+            let error = format!("{why}: another program could not go on with anything");
+            report.refuse(ErrorKind::NoPins.because(error));
         } else if std::mem::replace(&mut self.examining, true) {
-            report.errors.push("another program is being looked at for that already".to_owned());
+            let error = "another program is being looked at for that already";
+            report.refuse(ErrorKind::Busy.because(error));
         }
         if !report.errors.is_empty() {
             drop(asker.answer.send(report));
@@ -161,12 +164,13 @@ impl Driver {
         };
         // Who has been told to end meanwhile does.
         if self.core.is_stopping() {
-            let _ = failure.send("the daemon is stopping".to_owned());
+            let _ = failure.send(ErrorKind::Stopping.because("the daemon is stopping"));
             return;
         }
         if let Ok(signal) = signals.try_recv() {
             service::ready();
-            let _ = failure.send("the daemon was told something else meanwhile".to_owned());
+            let error = "the daemon was told something else meanwhile";
+            let _ = failure.send(ErrorKind::Overtaken.because(error));
             self.signalled(signal);
             return;
         }
@@ -184,7 +188,8 @@ impl Driver {
         service::ready();
         self.count(Counter::UpgradeRefused);
         log::error!("cannot execute another program: {error}; this one goes on");
-        let _ = failure.send(format!("cannot execute it: {error}; everything goes on as before"));
+        let error = format!("cannot execute it: {error}; everything goes on as before");
+        let _ = failure.send(ErrorKind::ExecutionFailed.because(error));
     }
 
     /// On the thread of the scripts, if there is one: programs that are running are told when the thread ends that has
@@ -236,14 +241,15 @@ fn look_at(binary: &Path, report: &mut UpgradeReport) -> Option<Executable> {
     let executable = match Executable::open(binary) {
         Ok(executable) => executable,
         Err(error) => {
-            report.errors.push(error.to_string());
+            report.refuse(ErrorKind::UnusableProgram.because(error.to_string()));
             return None;
         }
     };
     let candidate = match ask(&executable) {
         Ok(candidate) => candidate,
         Err(error) => {
-            report.errors.push(format!("{}: {error}", binary.display()));
+            let error = format!("{}: {error}", binary.display());
+            report.refuse(ErrorKind::UnusableProgram.because(error));
             return None;
         }
     };
@@ -253,7 +259,8 @@ fn look_at(binary: &Path, report: &mut UpgradeReport) -> Option<Executable> {
     let lacks: Vec<_> = lacks.filter(|it| !capability::missing_here().contains(&&**it)).collect();
     if !lacks.is_empty() {
         report.needs_restart = true;
-        report.errors.push(format!("it needs {}, which only a restart gives it", lacks.join(", ")));
+        let error = format!("it needs {}, which only a restart gives it", lacks.join(", "));
+        report.refuse(ErrorKind::NeedsCapabilities.because(error));
         return None;
     }
     report.ready = true;

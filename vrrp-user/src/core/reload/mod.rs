@@ -24,6 +24,7 @@ use super::netlink::AddressRequest;
 use super::prepared::{Prepared, Read, Watched};
 use super::router::RouterRuntime;
 use super::{ASKED, Core, Counter};
+use crate::api::error::ErrorKind;
 use crate::api::events::WallClock;
 use crate::api::{LastReload, Reloaded};
 use crate::config::model::{Config, Listen, Scheduling};
@@ -264,7 +265,9 @@ impl Core {
         }
         if !self.reloads.wait(asked) {
             let mut report = self.report(asked);
-            report.errors.push(format!("{WAITING} other reloads wait already"));
+            let error = format!("{WAITING} other reloads wait already");
+            report.errors.push(error);
+            report.error_causes.push(ErrorKind::Busy.name().to_owned());
             self.answer_reload(asked, report);
         }
     }
@@ -276,7 +279,7 @@ impl Core {
         self.reloads.current = Some((asked, self.now));
         let Some(number) = self.reloads.read(self.now) else {
             let error = format!("{STUCK} readings of the configuration hang already");
-            return self.refuse(vec![error], Vec::new());
+            return self.refuse(vec![ErrorKind::Busy.because(error)], Vec::new());
         };
         let running = self.routers.iter().filter(|router| !router.removed).count();
         self.effects.push_back(Effect::ReadConfiguration { number, running });
@@ -297,7 +300,7 @@ impl Core {
         if self.reloads.withdraw(now) {
             let path = &self.config_path;
             let error = format!("{path}: reading it hangs, and was given up after {READING}");
-            self.refuse(vec![error], Vec::new());
+            self.refuse(vec![ErrorKind::ReaderFailed.because(error)], Vec::new());
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{Read, Stage, UnderWay};
 use crate::api::RouterName;
+use crate::api::error::ErrorKind;
 use crate::config;
 use crate::config::model::{self, Transport};
 use crate::core::Core;
@@ -69,7 +70,7 @@ impl Core {
                  this configuration up",
                 lacking.join(", and for ")
             );
-            return self.refuse(vec![error], prepared.warnings);
+            return self.refuse(vec![ErrorKind::NoRoom.because(error)], prepared.warnings);
         }
         if !check {
             config::log(Path::new(&*self.config_path), &prepared.diagnostics);

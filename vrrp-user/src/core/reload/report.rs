@@ -1,6 +1,7 @@
 //! How a reload ends, and who is told.
 
 use super::{Asked, ERRORS_SHOWN, NAMED, UnderWay};
+use crate::api::error::ApiError;
 use crate::api::{LastReload, Reloaded, RouterName, SCHEMA};
 use crate::core::effect::Effect;
 use crate::core::{Core, Counter, TIDY};
@@ -35,10 +36,11 @@ impl Core {
     }
 
     /// Nothing has changed, because of these errors.
-    pub(super) fn refuse(&mut self, errors: Vec<String>, warnings: Vec<String>) {
+    pub(super) fn refuse(&mut self, errors: Vec<ApiError>, warnings: Vec<String>) {
         let Some((asked, _)) = self.reloads.current else { return };
         let mut report = self.report(asked);
-        (report.errors, report.warnings) = (errors, warnings);
+        (report.errors, report.error_causes) = ApiError::unzip(errors);
+        report.warnings = warnings;
         if !report.check {
             self.count(Counter::ReloadRefused);
             for error in &report.errors {
@@ -71,7 +73,9 @@ impl Core {
             }
             let errors = report.errors.iter().take(ERRORS_SHOWN).cloned().collect();
             // Which time of day that was is for those to say who ask.
-            let last = LastReload { at: String::new(), applied: report.applied, summary, errors };
+            let error_causes = report.error_causes.iter().take(ERRORS_SHOWN).cloned().collect();
+            let (at, applied) = (String::new(), report.applied);
+            let last = LastReload { at, applied, summary, errors, error_causes };
             self.reloads.last = Some((self.now, last));
         }
         self.answer_reload(asked, report);

@@ -5,6 +5,7 @@ pub mod preflight;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use crate::api::error::ErrorKind;
 use crate::capture::BestMode;
 use crate::config::model::{Config, Listen, Severity};
 use crate::config::socket::SocketMode;
@@ -45,7 +46,7 @@ impl Settings {
                     here(netns),
                     here(&config.netns)
                 );
-                Err(Refusal { errors: vec![error], ..Refusal::default() })
+                Err(ErrorKind::OtherNetns.because(error).into())
             }
             Some(_) | None => Ok(()),
         }
@@ -74,7 +75,7 @@ pub fn read(path: &Path, settings: &Settings) -> Result<(Prepared, Plan), Refusa
     let read = catch_unwind(AssertUnwindSafe(|| prepare(path, settings)));
     read.unwrap_or_else(|_| {
         let error = format!("{}: the reader of the configuration failed", path.display());
-        Err(Refusal { errors: vec![error], ..Refusal::default() })
+        Err(ErrorKind::ReaderFailed.because(error).into())
     })
 }
 
@@ -85,8 +86,11 @@ fn prepare(path: &Path, settings: &Settings) -> Result<(Prepared, Plan), Refusal
     let Loaded { mut config, mut diagnostics } = config::load(path, &options).map_err(|error| {
         let of = |severity| lines(error.diagnostics(), severity);
         let errors = match error.diagnostics() {
-            [] => vec![crate::io::bpf::chain(&error)],
-            _ => of(Severity::Error),
+            [] => vec![ErrorKind::ConfigUnreadable.because(crate::io::bpf::chain(&error))],
+            _ => of(Severity::Error)
+                .into_iter()
+                .map(|it| ErrorKind::ConfigInvalid.because(it))
+                .collect(),
         };
         Refusal { errors, warnings: of(Severity::Warning) }
     })?;

@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::{Settings, prepare};
+use crate::api::error::ErrorKind;
 use crate::core::prepared::Refusal;
 use crate::io::child::{self, End};
 use crate::io::memory;
@@ -85,7 +86,7 @@ fn outcome(path: &Path, end: io::Result<End>, room: Option<u64>) -> Result<(), R
         Ok(End::TooSlow) => format!("reading it takes longer than {} s", PATIENCE.as_secs()),
         Err(error) => format!("cannot start the process that reads it first: {error}"),
     };
-    Err(Refusal { errors: vec![format!("{}: {why}", path.display())], ..Refusal::default() })
+    Err(ErrorKind::ReaderFailed.because(format!("{}: {why}", path.display())).into())
 }
 
 #[cfg(test)]
@@ -100,14 +101,14 @@ mod tests {
     }
 
     fn error(script: &str, patience: Duration) -> String {
-        outcome_of(script, patience).unwrap_err().errors.concat()
+        outcome_of(script, patience).unwrap_err().errors.remove(0).error
     }
 
     #[test]
     fn each_end_of_it_is_told_apart() {
         const LONG: Duration = Duration::from_secs(60);
         assert!(outcome_of("echo ignored", LONG).is_ok());
-        let said = "echo '{\"errors\":[\"a\",\"b\"],\"warnings\":[\"c\"]}'; exit 1";
+        let said = "echo '{\"errors\":[{\"error\":\"a\"},{\"error\":\"b\"}],\"warnings\":[\"c\"]}'; exit 1";
         let refusal = outcome_of(said, LONG).unwrap_err();
         assert_eq!((refusal.errors.len(), refusal.warnings.len()), (2, 1));
         let memory = "F: reading it takes more memory than there is (5 MiB are free)";
@@ -119,6 +120,6 @@ mod tests {
         assert_eq!(slow, "F: reading it takes longer than 60 s");
         let missing = child::run(&mut Command::new("/nowhere/at-all"), LONG, false, None);
         let refusal = outcome(Path::new("F"), missing, None).unwrap_err();
-        assert!(refusal.errors.concat().contains("cannot start"), "{refusal:?}");
+        assert!(refusal.errors[0].error.contains("cannot start"), "{refusal:?}");
     }
 }
