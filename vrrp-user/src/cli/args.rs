@@ -33,6 +33,22 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// What two arguments say together put where it belongs.
+    ///
+    /// # Errors
+    /// They cannot stand together.
+    pub fn settled(mut self) -> Result<Self, String> {
+        if let Command::Status(options) = &mut self.command {
+            options.settle()?;
+        }
+        if let Command::Stats(view) = &mut self.command {
+            view.settle()?;
+        }
+        Ok(self)
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the daemon in the foreground.
@@ -48,7 +64,7 @@ pub enum Command {
     Reload {
         #[command(flatten)]
         instance: InstanceArg,
-        /// Only show what would change.
+        /// Change nothing: only show what would change.
         #[arg(long)]
         check: bool,
         /// As JSON.
@@ -65,7 +81,7 @@ pub enum Command {
         binary: Option<PathBuf>,
         #[command(flatten)]
         instance: InstanceArg,
-        /// Only say whether it could take over.
+        /// Change nothing: only say whether it could take over.
         #[arg(long)]
         check: bool,
         /// As JSON.
@@ -232,9 +248,8 @@ pub struct RunArgs {
         env = "VRRP_USER_CONFIG"
     )]
     pub config: PathBuf,
-    /// What `@ID` conditions of keepalived.conf are compared with [default: the host name up to its first dot].
-    #[arg(long, value_name = "ID")]
-    pub config_id: Option<String>,
+    #[command(flatten)]
+    pub config_id: ConfigIdArg,
     #[command(flatten)]
     pub instance: InstanceArg,
     #[command(flatten)]
@@ -269,6 +284,9 @@ pub struct RunArgs {
     #[arg(long, hide = true)]
     pub check_adopt: bool,
 }
+
+#[cfg(test)]
+mod tests;
 
 fn level() -> impl TypedValueParser<Value = LevelFilter> {
     PossibleValuesParser::new(["error", "warn", "info", "debug", "trace"])

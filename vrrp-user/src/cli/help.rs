@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use clap::error::ErrorKind;
 use clap::{Command, CommandFactory, FromArgMatches};
 
 use super::args::Cli;
@@ -143,7 +144,8 @@ Exit codes:
 /// The arguments of this process. Ends it where they are wrong, or ask for help.
 pub fn parse() -> Cli {
     let matches = command().get_matches();
-    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    cli.settled().unwrap_or_else(|why| command().error(ErrorKind::ArgumentConflict, why).exit())
 }
 
 /// The whole command line.

@@ -262,7 +262,7 @@ fn run_daemon(run: RunArgs) -> anyhow::Result<ExitCode> {
     }
     let named = config::Options {
         instance: Some(instance.name().to_owned()),
-        config_id: run.config_id,
+        config_id: run.config_id.config_id,
         // In TOML, that one router has too many addresses is no reason not to start the others.
         mtu: (!config::is_toml(&run.config)).then_some(netlink::mtu),
         enter: run.netns.is_none().then_some(enter),

@@ -62,13 +62,13 @@ pub enum Error {
 /// What is asked for.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Only on this interface [default: all].
-    #[arg(add = ArgValueCandidates::new(complete::interfaces), short, long, value_name = "IF")]
+    /// Only what is on this interface [default: all].
+    #[arg(add = ArgValueCandidates::new(complete::interfaces), short, long, value_name = "INTERFACE")]
     interface: Option<String>,
-    /// Only of this virtual router.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    /// Only routers with this VRID.
+    #[arg(long, value_name = "VRID", value_parser = clap::value_parser!(u8).range(1..))]
     vrid: Option<u8>,
-    /// One JSON object per line.
+    /// As JSON, an object on each line.
     #[arg(long)]
     json: bool,
     /// Write the packets to a capture file as well (pcapng; Wireshark, tshark, tcpdump -r).

@@ -11,7 +11,7 @@ use vrrp_common::reason::Reason;
 
 use clap_complete::ArgValueCandidates;
 
-use super::common::{BpffsArg, InstanceArg};
+use super::common::{BpffsArg, InstanceArg, WatchArg};
 use super::complete;
 use super::status::format_duration;
 use super::status::select::{self, Wanted};
@@ -55,17 +55,16 @@ pub struct View {
     instance: InstanceArg,
     #[command(flatten)]
     bpffs: BpffsArg,
-    /// Again and again, with rates per second; SECONDS between, 1 if not given.
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", value_parser = pause)]
-    watch: Option<Duration>,
+    #[command(flatten)]
+    watch: WatchArg,
     /// Only the traffic of this virtual address.
     #[arg(long, value_name = "ADDRESS")]
     vip: Option<IpAddr>,
     /// Only what is on this interface.
-    #[arg(add = ArgValueCandidates::new(complete::interfaces), long, value_name = "NAME")]
+    #[arg(add = ArgValueCandidates::new(complete::interfaces), long, value_name = "INTERFACE")]
     interface: Option<String>,
     /// Only routers with this VRID.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(long, value_name = "VRID", value_parser = clap::value_parser!(u8).range(1..))]
     vrid: Option<u8>,
     /// Show the counters once more and let them begin at zero, for everybody.
     #[arg(long, conflicts_with_all = ["watch", "vip", "interface", "vrid"])]
@@ -75,12 +74,13 @@ pub struct View {
     json: bool,
 }
 
-fn pause(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
-    seconds.map(Duration::from_secs_f64).ok_or_else(|| "from 0.1 to 86400 seconds".to_owned())
-}
-
 impl View {
+    /// A name behind `--watch` is a name.
+    pub fn settle(&mut self) -> Result<(), String> {
+        let taken = self.vip.is_some() || self.interface.is_some() || self.vrid.is_some();
+        self.watch.settle(&mut self.name, taken)
+    }
+
     fn is_filter(&self) -> bool {
         self.vip.is_some() || self.interface.is_some() || self.vrid.is_some() || self.name.is_some()
     }
@@ -98,7 +98,7 @@ pub fn stats(view: &View, out: &mut impl Write) -> Result<(), Error> {
         baseline.store(&path)?;
     }
     filter(&mut stats, view)?;
-    match view.watch {
+    match view.watch.period() {
         None if view.json => writeln!(out, "{}", serde_json::to_string_pretty(&stats)?)?,
         None => {
             let tables = tables(&stats, view, Terminal::stdout().width);

@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write;
 use std::thread;
-use std::time::Duration;
 
 use serde::Serialize;
 
@@ -19,7 +18,7 @@ use clap_complete::ArgValueCandidates;
 
 use super::Error;
 use super::clock::here;
-use super::common::InstanceArg;
+use super::common::{InstanceArg, WatchArg};
 use super::complete;
 use super::events::happened;
 use super::table::Table;
@@ -34,8 +33,6 @@ use crate::wire::family::Family;
 
 /// Of this program.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// How often `--watch` looks.
-const PERIOD: Duration = Duration::from_secs(1);
 /// Addresses that a row of the table names.
 const ADDRESSES_SHOWN: usize = 1;
 /// Problems that the table shows.
@@ -57,18 +54,25 @@ pub struct Options {
     /// Only routers in one of these states: master, backup, fault, init.
     #[arg(add = ArgValueCandidates::new(complete::states), long = "state", value_name = "STATE", value_delimiter = ',', value_parser = parse_state)]
     states: Vec<String>,
-    /// Only routers on one of these interfaces.
+    /// Only what is on this interface; several with commas between.
     #[arg(add = ArgValueCandidates::new(complete::interfaces), long = "interface", value_name = "INTERFACE", value_delimiter = ',')]
     interfaces: Vec<String>,
     /// Only say what is wrong, and end with 2 where something is: a problem, or a router in FAULT.
     #[arg(long, conflicts_with_all = ["watch", "json", "states", "interfaces"])]
     check: bool,
-    /// Look again every second, until interrupted.
-    #[arg(short, long)]
-    watch: bool,
+    #[command(flatten)]
+    watch: WatchArg,
     /// As JSON; with --watch one line each time.
     #[arg(long)]
     json: bool,
+}
+
+impl Options {
+    /// A name behind `--watch` is a name.
+    pub fn settle(&mut self) -> Result<(), String> {
+        let taken = !self.states.is_empty() || !self.interfaces.is_empty();
+        self.watch.settle(&mut self.name, taken)
+    }
 }
 
 /// Prints the state of a running daemon. Whether all is well is the result, where that was asked.
@@ -78,11 +82,11 @@ pub fn status(options: &Options, out: &mut impl Write) -> Result<bool, Error> {
         out.write_all(text.as_bytes())?;
         return Ok(well);
     }
-    if !options.watch {
+    let Some(period) = options.watch.period() else {
         let text = once(options, Terminal::stdout())?;
         out.write_all(text.as_bytes())?;
         return Ok(true);
-    }
+    };
     loop {
         // It may have been resized.
         let terminal = Terminal::stdout();
@@ -96,7 +100,7 @@ pub fn status(options: &Options, out: &mut impl Write) -> Result<bool, Error> {
         };
         out.write_all(redraw(&text, terminal, options.json).as_bytes())?;
         out.flush()?;
-        thread::sleep(PERIOD);
+        thread::sleep(period);
     }
 }
 
@@ -127,7 +131,7 @@ fn once(options: &Options, terminal: Terminal) -> Result<String, Error> {
     });
     status.interfaces.retain(|interface| among(&options.interfaces, &interface.name));
     if options.json {
-        return json(&status, options.watch);
+        return json(&status, options.watch.watch.is_some());
     }
     Ok(overview(&status, everything, terminal))
 }
@@ -145,7 +149,7 @@ fn one(options: &Options, name: &str, terminal: Terminal) -> Result<String, Erro
         asked => asked?,
     };
     if options.json {
-        json(&detail, options.watch)
+        json(&detail, options.watch.watch.is_some())
     } else {
         Ok(full(&detail, jiff::Timestamp::now(), terminal))
     }
