@@ -243,6 +243,7 @@ fn the_dashboard_shows_how_two_hosts_fare() -> Result<()> {
     lab.wait_until(LONG, "split brain", || Ok(query(&c, &split)?.filter(|count| *count > 0.0)))?;
     lab.unblock_vrrp()?;
     shows("healed", well, None)?;
+    check_other_panels(&lab, [&a, &c], &daemon_a)?;
 
     for host in [&a, &b] {
         host.namespace().run("ip", &["link", "set", "up0", "down"])?;
@@ -254,18 +255,74 @@ fn the_dashboard_shows_how_two_hosts_fare() -> Result<()> {
     Ok(())
 }
 
+/// What the panels say that are not about who is master, of two hosts on which something happens that each of them is
+/// there for: of every query how many series it has, and between what its greatest value lies.
+fn check_other_panels(lab: &Lab, [a, c]: [&Host; 2], daemon: &VrrpUser) -> Result<()> {
+    daemon.rewrite("nonsense")?;
+    assert_eq!(daemon.reload(a, &[])?.1, Some(1));
+    // From somebody who is no host of the dashboard, with a TTL that no neighbour's has.
+    let sender = Ipv4Addr::new(10, 0, 0, 200);
+    let advert = Frame::v2(sender, 1, 254, &["10.0.0.101".parse().unwrap()]);
+    RawSocket::open(c)?.send(&Frame { ttl: 3, ..advert }.bytes())?;
+    c.namespace().run("ping", &["-c", "20", "-i", "0.1", "-s", "500", "-W", "2", "10.0.0.101"])?;
+
+    let adverts = 5.0 * f64::from(SHARED);
+    let busiest = f64::from(SHARED).min(10.0);
+    // Each is extrapolated over a minute of which there was less.
+    let shown = [
+        (6, 0, 1.0, [f64::from(SHARED), 1000.0]),
+        (8, 0, 1.0, [adverts / 10.0, adverts * 2.0]),
+        (8, 1, 1.0, [adverts / 10.0, adverts * 2.0]),
+        (9, 0, 1.0, [0.001, 1.0]),
+        (10, 0, busiest, [100.0, 100_000.0]),
+        (11, 0, busiest, [100.0, 100_000.0]),
+        (12, 0, busiest, [0.1, 100.0]),
+        (13, 0, busiest, [0.1, 100.0]),
+        (14, 0, busiest, [0.0, 3.0]),
+        (15, 0, 1.0, [0.9, 10.0]),
+        (16, 0, 2.0, [1.0, 1.0]),
+        (17, 0, 2.0, [1.0, 1.0]),
+    ];
+    let panels = panels();
+    for (id, target, series, [least, most]) in shown {
+        let text = &panels.iter().find(|(known, _)| *known == id).unwrap().1[target];
+        // What two masters have brought about before is among that.
+        let text = text.replace("reason!~", "reason=\"ttl\",reason!~");
+        let mut last = None;
+        let reached = lab.wait_until(LONG, "a panel", || {
+            let (count, max) = (format!("count({text})"), format!("max({text})"));
+            last = query(c, &count)?.zip(query(c, &max)?);
+            let right =
+                |(count, max): &(f64, f64)| *count == series && (least..=most).contains(max);
+            Ok(last.filter(right))
+        });
+        println!("panel {id}: {last:?}");
+        assert!(
+            reached.is_ok(),
+            "panel {id}: {last:?}, not {series} up to {least} to {most}: {text}"
+        );
+    }
+    Ok(())
+}
+
 /// Every query of the dashboard, without its variables.
 fn dashboard() -> Vec<String> {
+    panels().into_iter().flat_map(|(_, queries)| queries).collect()
+}
+
+/// The same by the numbers of its panels.
+fn panels() -> Vec<(u64, Vec<String>)> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/grafana-dashboard.json");
     let dashboard: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
-    let panels = dashboard["panels"].as_array().unwrap().iter();
-    let targets = panels.flat_map(|panel| panel["targets"].as_array().unwrap());
-    let queries = targets.map(|target| {
+    let written = |target: &Value| {
         let query = target["expr"].as_str().unwrap();
         let query = query.replace("$__rate_interval", "1m").replace("$__range", "1h");
         query.replace("$instance", ".*").replace("$interface", ".*").replace("$router", ".*")
-    });
-    queries.collect()
+    };
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let queries =
+        |panel: &Value| panel["targets"].as_array().unwrap().iter().map(written).collect();
+    panels.map(|panel| (panel["id"].as_u64().unwrap(), queries(panel))).collect()
 }
 
 /// The expressions of the alerts that are shipped.

@@ -101,7 +101,10 @@ impl Request {
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[allow(clippy::large_enum_variant, reason = "there are 256 at most at a time, and most of them are read at once")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there are 256 at most at a time, and most of them are read at once"
+)]
 pub enum Answer {
     /// To [`Request::Status`].
     Status(Status),
@@ -129,7 +132,10 @@ pub enum Answer {
 /// One line of the daemon's.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
-#[allow(clippy::large_enum_variant, reason = "there are 256 at most at a time, and most of them are read at once")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there are 256 at most at a time, and most of them are read at once"
+)]
 pub enum Line {
     /// What was asked for.
     Answer(Answer),
