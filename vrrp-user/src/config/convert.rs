@@ -12,6 +12,7 @@ use super::text;
 use super::tree::{self, Secrets, Table};
 
 mod dense;
+mod keys;
 #[cfg(test)]
 mod tests;
 
@@ -20,8 +21,13 @@ const REQUIRED: &[&str] = &["name", "interface", "vrid", "addresses"];
 /// Longest line before a list is broken into several.
 const WIDTH: usize = 100;
 
-/// The configuration as TOML; reading it gives the same configuration, but for the numbers of lines.
+/// The configuration as TOML; reading it gives the same configuration, but for the numbers of lines. Keys that sign
+/// advertisements are not in it: files are named in their place.
 pub fn toml(config: &Config) -> String {
+    if !keys::inline(config).is_empty() {
+        // What is written instead cannot be read yet, so that nothing could be compared.
+        return keys::instructions(config) + &written(config, dense::singles);
+    }
     let dense = written(config, dense::entries);
     // A template that is read differently from how it was meant would be a router that nobody asked for.
     if reads_as(&dense, config) { dense } else { written(config, dense::singles) }
@@ -48,7 +54,8 @@ fn forget_lines(config: &mut Config) {
 
 /// The configuration as TOML, with routers in entries as `entries` has it.
 fn written(config: &Config, entries: fn(&[Table]) -> Vec<Table>) -> String {
-    let root = tree::config(config, Secrets::Shown);
+    let mut root = tree::config(config, Secrets::Shown);
+    keys::put_into_files(&mut root, config);
     let usual = tree::config(&Config::default(), Secrets::Shown);
     let mut out = String::new();
     let (tables, values): (Vec<_>, Vec<_>) =

@@ -1,9 +1,10 @@
 //! What a reader understood of one virtual router, before anybody judged it.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use super::model::{
-    Address, Fence, Fixed, Hmac, LinkDelay, Listen, Routing, Scheduling, TrackFile, TrackProcess,
+    Address, Fence, Fixed, LinkDelay, Listen, Routing, Scheduling, TrackFile, TrackProcess,
     TrackScript, Tracked, V3Checksum,
 };
 use super::notify::{Notify, Settings};
@@ -13,6 +14,7 @@ use crate::capture::CaptureMode;
 use crate::engine::time::Nanos;
 use crate::engine::types::GarpPolicy;
 use crate::types::netns::Netns;
+use zeroize::Zeroize;
 
 /// A value that is not there, or cannot be used, leaves what there is.
 pub(super) fn set<T>(target: &mut T, value: Option<T>) {
@@ -105,7 +107,7 @@ pub(super) struct Draft {
     /// Password of authentication type 1.
     pub(super) password: Option<Located<Vec<u8>>>,
     /// How its advertisements are signed.
-    pub(super) hmac: Option<Located<Hmac>>,
+    pub(super) hmac: Option<Located<HmacDraft>>,
     pub(super) source: Option<Located<IpAddr>>,
     pub(super) multicast_group: Option<Located<IpAddr>>,
     /// Unicast; `None` for multicast.
@@ -168,6 +170,55 @@ impl Draft {
     /// Whether its priority is 255.
     pub(super) fn is_owner(&self) -> bool {
         self.priority.as_ref().is_some_and(|priority| priority.value.trim() == "255")
+    }
+}
+
+/// How advertisements are signed, as written.
+#[derive(Clone, Debug, Default)]
+pub(super) struct HmacDraft {
+    pub(super) keys: Vec<Located<KeyDraft>>,
+    pub(super) active_key: Option<Located<String>>,
+    pub(super) anti_replay: Option<Located<String>>,
+    /// In seconds.
+    pub(super) time_window: Option<Located<String>>,
+    pub(super) mode: Option<Located<String>>,
+}
+
+/// A key as written.
+#[derive(Clone, Debug)]
+pub(super) struct KeyDraft {
+    pub(super) id: Located<String>,
+    pub(super) secret: Located<KeySource>,
+}
+
+/// Where the bytes of a key come from.
+#[derive(Clone, Debug)]
+pub(super) enum KeySource {
+    /// `hex:` and digits, or the bytes themselves.
+    Inline(Unprinted),
+    /// Pairs of digits.
+    Hex(Unprinted),
+    /// The bytes themselves.
+    Text(Unprinted),
+    /// A file that holds what [`Self::Inline`] is.
+    File(String),
+    /// A credential of the service manager's that does.
+    Credential(String),
+}
+
+/// A text that is in no message.
+#[derive(Clone)]
+pub(super) struct Unprinted(pub(super) String);
+
+impl Drop for Unprinted {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl fmt::Debug for Unprinted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("********")
     }
 }
 

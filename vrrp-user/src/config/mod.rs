@@ -24,6 +24,8 @@ pub(crate) mod command;
 pub(crate) mod convert;
 pub(crate) mod diagnostic;
 mod draft;
+#[cfg(test)]
+mod hmac_tests;
 mod keepalived;
 mod log;
 pub mod model;

@@ -27,7 +27,7 @@ mod hmac;
 mod track;
 use crate::wire::family::Family;
 pub use delays::{Delays, GarpGroup, LinkDelay, Pauses};
-pub use hmac::{AntiReplay, Hmac, HmacKey, HmacMode, KeyId, Secret, TimeWindow};
+pub use hmac::{AntiReplay, Hmac, HmacKey, HmacMode, KeyId, Origin, Secret, TimeWindow};
 pub use track::{
     Group, InitFile, ParamMatch, Track, TrackFile, TrackProcess, TrackScript, Tracked,
 };

@@ -25,6 +25,7 @@ mod control;
 mod delays;
 #[cfg(test)]
 mod docs_tests;
+mod hmac;
 mod notify;
 mod routes;
 pub(super) mod template;
@@ -118,7 +119,7 @@ const ROOT_KEYS: &[&str] = &[
 const NO_DEFAULT: &str = "vrid";
 const ROUTER_KEYS: &[&str] = &[
     "name", "interface", "vrid", "priority", "interval", "version", "addresses", "excluded",
-    "authentication", "preempt", "preempt_delay", "max_learned_interval", "source",
+    "authentication", "hmac", "preempt", "preempt_delay", "max_learned_interval", "source",
     "multicast_group", "unicast", "garp", "down_adverts", "lower_prio_advert",
     "higher_prio_advert", "owner_ignores_adverts", "link_local_first", "fence", "virtual_mac",
     "virtual_mac_adverts", "accept", "track_source", "v3_checksum", "notify", "routes", "rules",
@@ -375,7 +376,7 @@ impl Reader<'_> {
             own_virtual_mac,
             virtual_mac_adverts: self.boolean(table, "virtual_mac_adverts"),
             virtual_mac_device: None,
-            hmac: None,
+            hmac: self.hmac(table),
             accept: self.boolean(table, "accept").is_none_or(|on| on.value),
             track_source: self.boolean(table, "track_source"),
             higher_prio_advert: self.boolean(table, "higher_prio_advert").map(|on| on.value),

@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 
 use super::address::AddressFlags;
 use super::model::{
-    Address, Authentication, Config, Delays, Fixed, GarpGroup, LinkDelay, Pauses, Peer,
-    RouterConfig, Routing, Transport,
+    Address, Authentication, Config, Delays, Fixed, GarpGroup, Hmac, HmacKey, LinkDelay, Origin,
+    Pauses, Peer, RouterConfig, Routing, Transport,
 };
 use super::socket::SocketAccess;
 use super::text::scope_name;
@@ -174,7 +174,7 @@ pub fn router(router: &RouterConfig, group: Option<&str>, secrets: Secrets) -> T
         priority,
         interval,
         authentication,
-        hmac: _,
+        hmac,
         transport,
         preempt,
         preempt_delay,
@@ -221,6 +221,7 @@ pub fn router(router: &RouterConfig, group: Option<&str>, secrets: Secrets) -> T
         "version": interval.version().number(),
         "interval": interval.duration(),
         "authentication": password(authentication, secrets),
+        "hmac": hmac.as_ref().map(|hmac| signatures(hmac, secrets)),
         "preempt": preempt,
         "preempt_delay": preempt_delay,
         "max_learned_interval": max_learned_interval.map(Nanos::from),
@@ -255,10 +256,33 @@ pub fn router(router: &RouterConfig, group: Option<&str>, secrets: Secrets) -> T
     }))
 }
 
+/// What stands in the place of something secret.
+const STARS: &str = "********";
+
+fn signatures(hmac: &Hmac, secrets: Secrets) -> Value {
+    let Hmac { keys, active_key, anti_replay, time_window, mode } = hmac;
+    let keys = keys.iter().map(|HmacKey { id, secret }| match (secret.origin(), secrets) {
+        (Origin::File(path), _) => json!({ "id": id.get(), "file": &**path }),
+        (Origin::Credential(name), _) => json!({ "id": id.get(), "credential": &**name }),
+        (Origin::Inline, Secrets::Hidden) => json!({ "id": id.get(), "hex": STARS }),
+        (Origin::Inline, Secrets::Shown) => {
+            let hex = secret.expose().iter().map(|byte| format!("{byte:02x}"));
+            json!({ "id": id.get(), "hex": hex.collect::<String>() })
+        }
+    });
+    json!({
+        "keys": keys.collect::<Vec<_>>(),
+        "active_key": active_key.get(),
+        "anti_replay": anti_replay.name(),
+        "time_window": format!("{}s", time_window.seconds()),
+        "mode": mode.name(),
+    })
+}
+
 fn password(authentication: &Authentication, secrets: Secrets) -> Value {
     let Authentication::Pass(bytes) = authentication else { return Value::Null };
     if secrets == Secrets::Hidden {
-        return json!({ "type": "pass", "password": "********" });
+        return json!({ "type": "pass", "password": STARS });
     }
     let length = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let bytes = bytes.get(..length.max(1)).unwrap_or(bytes);

@@ -5,12 +5,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use vrrp_common::parse::Address as _;
 use vrrp_common::{VRRP_TTL, virtual_mac};
 
 use super::draft::{Draft, Drafts, PeerDraft, UnicastDraft};
-use super::model::{Address, Authentication, Config, Hmac, Peer, RouterConfig, Transport};
+use super::model::{Address, Authentication, Config, Peer, RouterConfig, Transport};
 use super::notify::Notify;
 use super::report::{Located, Position, Report};
 use super::text::{self, MAX_NAME};
@@ -22,6 +23,7 @@ use crate::wire::family::Family;
 
 mod delays;
 mod family;
+mod hmac;
 mod track;
 
 /// How many addresses an advertisement can list (its count field has 8 bits, RFC 9568 section 5.2.5).
@@ -53,6 +55,9 @@ pub(super) struct Format {
     interval: &'static str,
     addresses: &'static str,
     password: &'static str,
+    hmac: &'static str,
+    /// How a key is written.
+    key_form: &'static str,
     preempt_off: &'static str,
     peers: &'static str,
     ttl: &'static str,
@@ -74,6 +79,8 @@ pub(super) const TOML: Format = Format {
     interval: "interval",
     addresses: "addresses",
     password: "password",
+    hmac: "hmac",
+    key_form: "hex = \"...\", 64 to 128 digits",
     preempt_off: "preempt = false",
     peers: "unicast.peers",
     ttl: "unicast.ttl",
@@ -95,6 +102,8 @@ pub(super) const KEEPALIVED: Format = Format {
     interval: "advert_int",
     addresses: "virtual_ipaddress",
     password: "auth_pass",
+    hmac: "auth_hmac",
+    key_form: "hex:..., 64 to 128 digits",
     preempt_off: "nopreempt",
     peers: "unicast_peer",
     ttl: "unicast_ttl",
@@ -114,7 +123,8 @@ pub(super) fn validate(
     mtu: Option<fn(&str) -> Option<u32>>,
     report: &mut Report,
 ) -> Config {
-    let mut validator = Validator { format, report, mtu, mtus: HashMap::new() };
+    let mut validator =
+        Validator { format, report, mtu, mtus: HashMap::new(), keys: HashMap::new() };
     let Drafts {
         idle: _,
         routers: drafts,
@@ -180,6 +190,8 @@ struct Validator<'a> {
     report: &'a mut Report,
     mtu: Option<fn(&str) -> Option<u32>>,
     mtus: HashMap<String, Option<u32>>,
+    /// What files with keys hold, or why they cannot be used: many routers may have one.
+    keys: HashMap<PathBuf, hmac::KeyFile>,
 }
 
 impl Validator<'_> {
@@ -213,7 +225,7 @@ impl Validator<'_> {
         let max_learned_interval =
             self.max_learned_interval(interval, draft.max_learned_interval.as_ref());
         let authentication = self.authentication(version, draft.password.as_ref());
-        let hmac = self.hmac(draft.hmac.take());
+        let hmac = self.hmac(draft.hmac.as_ref(), interval, draft.password.as_ref());
         let (preempt, preempt_delay) = self.preemption(&draft, priority);
         let (addresses, excluded) =
             self.addresses(&draft, version, interface.as_deref().unwrap_or(""));
@@ -409,13 +421,6 @@ impl Validator<'_> {
         };
         self.repair(*at, problem, "it is ignored", "");
         None
-    }
-
-    /// Nothing signs or checks yet, and a router without what it was to have would say that it is safe.
-    fn hmac(&mut self, written: Option<Located<Hmac>>) -> Option<Hmac> {
-        let written = written?;
-        self.report.error(written.at, "signed advertisements are not served yet", "");
-        Some(written.value)
     }
 
     fn authentication(

@@ -50,7 +50,7 @@ pub fn write(
             continue;
         }
         if let Some(line) = sources.line(&diagnostic.file, diagnostic.line) {
-            excerpt(line, diagnostic, terminal, out)?;
+            excerpt(&without_keys(line), diagnostic, terminal, out)?;
         }
         if let Some(hint) = &diagnostic.hint {
             for line in wrapped(&printable::text(hint), room(terminal)) {
@@ -85,6 +85,30 @@ fn head(diagnostic: &Diagnostic, terminal: Terminal, out: &mut impl Write) -> io
     let place = terminal.paint(&place, Colour::Bold);
     let kind = terminal.paint(&severity.to_string(), colour(*severity));
     writeln!(out, "{}", terminal.fit(&format!("{place} {kind}: {message}"), INDENT))
+}
+
+/// The line with stars in the place of what may be a key that signs advertisements (`key ID VALUE`, `hex = "..."`,
+/// `text = "..."`): this is pasted into tickets.
+fn without_keys(line: &str) -> String {
+    let mut shown = String::with_capacity(line.len());
+    // What stands before the word, and whether the rest of the line is secret.
+    let (mut before, mut is_secret) = (["", ""], false);
+    for part in line.split_inclusive(|c: char| c.is_whitespace() || matches!(c, '=' | '{' | ',')) {
+        let word =
+            part.trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '=' | '{' | ','));
+        let is_value = matches!(before, ["key", _] | [_, "hex" | "text"])
+            || word.trim_start_matches('"').starts_with("hex:");
+        is_secret |= is_value && !word.trim_start_matches('"').starts_with("file:");
+        if is_secret {
+            shown.extend(part.chars().map(|c| if c.is_alphanumeric() { '*' } else { c }));
+        } else {
+            shown.push_str(part);
+        }
+        if !word.is_empty() {
+            before = [before[1], word];
+        }
+    }
+    shown
 }
 
 /// The line, or the piece of it that fits, and a mark under the word at the column.
@@ -134,6 +158,24 @@ fn word(text: &[char]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::without_keys;
+
+    #[test]
+    fn keys_are_not_quoted() {
+        for (line, shown) in [
+            ("  key 1 hex:0011aa", "  key 1 ***:******"),
+            ("auth_hmac { key 1 \"my secret\" }", "auth_hmac { key 1 \"** ******\" }"),
+            ("key 2 file:/etc/k", "key 2 file:/etc/k"),
+            ("key 2 pass!word", "key 2 ****!****"),
+            ("keys = [{ id = 1, hex = \"00ff\" }]", "keys = [{ id = 1, hex = \"****\" }]"),
+            ("keys = [{ id = 1, text=\"a b\" }]", "keys = [{ id = 1, text=\"* *\" }]"),
+            ("hex:0011 key", "***:**** ***"),
+            ("auth_pass key", "auth_pass key"),
+        ] {
+            assert_eq!(without_keys(line), shown, "{line}");
+        }
+    }
+
     use super::*;
 
     fn shown(source: &str, column: usize, message: &str, width: Option<usize>) -> String {

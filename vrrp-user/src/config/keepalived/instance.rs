@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::shared::Shared;
 use super::virtual_mac::VirtualMac;
-use super::{Entry, Globals, Parser, keep, keywords, routes};
+use super::{Entry, Globals, Parser, hmac, keep, keywords, routes};
 use crate::config::draft::{Draft, PeerDraft, UnicastDraft};
 use crate::config::model::V3Checksum;
 use crate::config::report::{Located, Position, Report};
@@ -31,7 +31,7 @@ pub(super) const KEYWORDS: &[&str] = &[
     "notify_master_rx_lower_pri", "notify_priority_changes", "virtual_routes", "virtual_rules",
     "promote_secondaries", "restore_addresses", "track_interface", "track_script", "track_file",
     "track_process", "dont_track_primary", "garp_extra_if", "vmac_garp_intvl", "use_vmac",
-    "use_ipvlan", "use_vmac_addr", "vmac_xmit_base", "garp_own_address",
+    "use_ipvlan", "use_vmac_addr", "vmac_xmit_base", "garp_own_address", "auth_hmac",
 ];
 
 /// An instance as written: what a router is made of in any format, and what becomes that in the end.
@@ -102,6 +102,9 @@ impl Instance {
         self.finish_state(strict, report);
         if strict && let Some(password) = self.draft.password.take() {
             report.warning(password.at, "strict mode has no authentication; it is ignored", "");
+        }
+        if strict {
+            self.draft.hmac.iter_mut().for_each(|hmac| hmac::enforce(&mut hmac.value, report));
         }
         if let Some(virtual_mac) = self.virtual_mac.take() {
             let prefix = globals.vmac_prefix.as_deref();
@@ -277,6 +280,7 @@ impl Parser<'_> {
             "version" => self.instance_version(entry, draft),
             "advert_int" => keep(&mut draft.interval, self.timer(entry)),
             "authentication" => self.authentication(entry, to),
+            "auth_hmac" => self.auth_hmac(entry, &mut draft.hmac),
             "virtual_ipaddress" => self.addresses(entry, to, false),
             "virtual_ipaddress_excluded" => self.addresses(entry, to, true),
             "no_virtual_ipaddress" => draft.no_addresses = true,
@@ -379,6 +383,10 @@ impl Parser<'_> {
     /// What the `authentication` blocks of an instance say together.
     fn authenticate(&mut self, to: &mut Instance) {
         let Some(block) = to.auth else { return };
+        if to.draft.hmac.is_some() {
+            let message = "auth_hmac does not go with authentication, which is ignored";
+            return self.warning(block, message, "remove the block, on all routers at once");
+        }
         let (kind, password) = (to.auth_type.take(), to.auth_pass.take());
         match (kind.as_ref().map(|kind| kind.value.as_str()), password) {
             (Some("PASS"), Some(password)) if !password.value.is_empty() => {

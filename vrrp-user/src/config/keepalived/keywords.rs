@@ -1,12 +1,11 @@
 //! The keywords that are recognised but not acted on, and what that means for the one who wrote them.
 
-use crate::config::model::Severity::{self, Error, Note, Warning};
+use crate::config::model::Severity::{self, Note, Warning};
 
 /// Keywords that are not acted on.
 #[derive(Debug)]
 pub(super) struct Unsupported {
-    /// A note where nothing differs on the network; an error where going on without it would make two masters
-    /// or act in the wrong place.
+    /// A note where nothing differs on the network.
     pub(super) severity: Severity,
     /// What happens instead.
     pub(super) meaning: &'static str,
@@ -19,10 +18,6 @@ const fn warning(meaning: &'static str, keywords: &'static [&'static str]) -> Un
 
 const fn note(meaning: &'static str, keywords: &'static [&'static str]) -> Unsupported {
     Unsupported { severity: Note, meaning, keywords }
-}
-
-const fn error(meaning: &'static str, keywords: &'static [&'static str]) -> Unsupported {
-    Unsupported { severity: Error, meaning, keywords }
 }
 
 /// Looks a keyword up.
@@ -129,7 +124,6 @@ pub(super) const INSTANCE: &[Unsupported] = &[
     note("a differing address list is reported and never refused", &["skip_check_adv_addr"]),
     note("the checksum is the one of the RFCs", &["old_unicast_checksum"]),
     note(NO_TUNING, &["kernel_rx_buf_size"]),
-    error("the other routers would refuse what this one sends", &["auth_hmac"]),
 ];
 
 /// Keywords in `vrrp_sync_group`.

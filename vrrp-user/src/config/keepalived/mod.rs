@@ -31,6 +31,7 @@ mod definitions;
 mod delays;
 #[cfg(test)]
 mod docs_tests;
+mod hmac;
 mod include;
 mod instance;
 mod keywords;

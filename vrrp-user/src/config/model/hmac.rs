@@ -1,7 +1,9 @@
 //! Signed advertisements (draft-cassen-vrrp-auth-hmac, `auth_hmac` of keepalived): keys, and what is asked of others.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::num::NonZeroU8;
+use std::sync::Arc;
 
 use zeroize::Zeroize;
 
@@ -44,9 +46,24 @@ pub struct HmacKey {
 pub type KeyId = NonZeroU8;
 
 /// The bytes of a key, 32-64. They are in no message: `Debug` leaves them out, and there is no other way to print them. Memory
-/// is cleared when they are dropped.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Secret(Box<[u8]>);
+/// is cleared when they are dropped. Two that have the same bytes are the same, wherever these come from.
+#[derive(Clone)]
+pub struct Secret {
+    bytes: Box<[u8]>,
+    origin: Origin,
+}
+
+/// Where the configuration has a key from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// It stands in the configuration itself.
+    #[default]
+    Inline,
+    /// A file of this name.
+    File(Arc<str>),
+    /// A credential of this name, which the service manager hands over (systemd.exec(5)).
+    Credential(Arc<str>),
+}
 
 impl Secret {
     /// Fewest bytes of a key: as many as SHA-256 has (RFC 2104 section 3).
@@ -56,18 +73,44 @@ impl Secret {
 
     /// `None` if there are too few or too many bytes.
     pub fn new(bytes: &[u8]) -> Option<Self> {
-        (Self::MIN_LEN..=Self::MAX_LEN).contains(&bytes.len()).then(|| Self(bytes.into()))
+        (Self::MIN_LEN..=Self::MAX_LEN)
+            .contains(&bytes.len())
+            .then(|| Self { bytes: bytes.into(), origin: Origin::Inline })
+    }
+
+    /// The same, from elsewhere.
+    pub fn from_origin(self, origin: Origin) -> Self {
+        Self { bytes: self.bytes.clone(), origin }
+    }
+
+    /// Where the configuration has it from.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// The bytes themselves.
     pub fn expose(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 }
 
 impl Drop for Secret {
     fn drop(&mut self) {
-        self.0.zeroize();
+        self.bytes.zeroize();
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Secret {}
+
+impl Hash for Secret {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.bytes.hash(state);
     }
 }
 
@@ -156,6 +199,14 @@ mod tests {
         let id = KeyId::MIN;
         let key = HmacKey { id, secret };
         assert_eq!(format!("{key:?}"), "HmacKey { id: 1, secret: Secret(********) }");
+    }
+
+    #[test]
+    fn a_key_is_the_same_wherever_it_comes_from() {
+        let inline = Secret::new(&[7; 32]).unwrap();
+        let file = inline.clone().from_origin(Origin::File("/k".into()));
+        assert_eq!((&inline, inline.origin()), (&file, &Origin::Inline));
+        assert_ne!(Some(file), Secret::new(&[8; 32]));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     ADDRESS_KEYS, AUTHENTICATION_KEYS, GARP_KEYS, PEER_KEYS, ROOT_KEYS, ROUTER_KEYS, UNICAST_KEYS,
 };
-use super::{control, delays, notify, routes, track};
+use super::{control, delays, hmac, notify, routes, track};
 use crate::config::convert;
 use crate::config::model::Config;
 use crate::config::tree::{self, Secrets, Table};
@@ -15,7 +15,7 @@ use crate::config::tree::{self, Secrets, Table};
 const DOCUMENT: &str = include_str!("../../../../docs/configuration.md");
 /// The document says that these are the words of ip-route(8) and ip-rule(8), and lists them without a table.
 const LINES: [&[&str]; 3] = [routes::ROUTE_KEYS, routes::RULE_KEYS, routes::NEXTHOP_KEYS];
-const TABLES: [&[&str]; 20] = [
+const TABLES: [&[&str]; 22] = [
     ROOT_KEYS,
     ROUTER_KEYS,
     ADDRESS_KEYS,
@@ -24,6 +24,8 @@ const TABLES: [&[&str]; 20] = [
     UNICAST_KEYS,
     PEER_KEYS,
     control::CONTROL_KEYS,
+    hmac::HMAC_KEYS,
+    hmac::KEY_KEYS,
     routes::STATIC_KEYS,
     notify::SCRIPTS_KEYS,
     notify::DAEMON_KEYS,

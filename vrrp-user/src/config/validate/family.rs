@@ -11,6 +11,9 @@ use crate::wire::ethernet;
 use crate::wire::family::Family;
 use crate::wire::frame::advert_len;
 
+/// What a signed advertisement has behind it (draft-cassen-vrrp-auth-hmac): type, key, sequence, and the signature.
+const SIGNATURE_LEN: usize = 28;
+
 impl Validator<'_> {
     /// The family of a router: that of its first address, or else of the addresses that it sends from or to. What is
     /// of the other one does not go into its advertisements and is taken out; excluded addresses may be of either.
@@ -142,8 +145,11 @@ impl Validator<'_> {
         // must be advertised.
         let frame = if self.format.lenient { ethernet::HEADER_LEN } else { 0 };
         let room = usize::try_from(mtu).unwrap_or(usize::MAX).saturating_sub(frame);
+        // What it has whether or not it is signed yet.
+        let signature = if draft.hmac.is_some() { SIGNATURE_LEN } else { 0 };
         let family = Family::of(first.address);
-        let most = (0..=addresses.len()).rfind(|n| advert_len(family, version, *n) <= room);
+        let most =
+            (0..=addresses.len()).rfind(|n| advert_len(family, version, *n) + signature <= room);
         let most = most.unwrap_or(0);
         if addresses.len() <= most {
             return;
