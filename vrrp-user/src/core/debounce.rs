@@ -56,13 +56,15 @@ impl Debounce {
         }
     }
 
-    /// A router on the interface must not be kept from noticing for that long: the delays are shortened, as in
-    /// keepalived for as long as it runs. What they are now, if they were not shorter.
+    /// A router on the interface must not be kept from noticing for that long that it is down: the delay is shortened,
+    /// as in keepalived for as long as it runs. What it is now, if it was not shorter.
     pub fn shorten(&mut self, name: &str, most: Nanos, used: Nanos) -> Option<Nanos> {
-        let (down, up) = self.delays.get_mut(name)?;
-        let longer = *down >= most || *up >= most;
-        (*down, *up) = if longer { (used.min(*down), used.min(*up)) } else { (*down, *up) };
-        longer.then_some(used)
+        let (down, _) = self.delays.get_mut(name)?;
+        if *down < most {
+            return None;
+        }
+        *down = used.min(*down);
+        Some(used)
     }
 
     /// When [`Self::due`] is to be asked.
@@ -182,11 +184,11 @@ mod tests {
 
     #[test]
     fn a_faster_master_shortens_delays() {
-        let mut debounce = up(500, 100);
+        let mut debounce = up(500, 900);
         assert_eq!(debounce.shorten("eth0", MS.times(501), MS), None);
         assert_eq!(debounce.shorten("eth1", MS, MS), None);
         assert_eq!(debounce.shorten("eth0", MS.times(200), MS.times(199)), Some(MS.times(199)));
-        assert_eq!(debounce.delays["eth0"], (MS.times(199), MS.times(100)));
+        assert_eq!(debounce.delays["eth0"], (MS.times(199), MS.times(900)));
         debounce.reported(MS, &link("eth0", false), Some(true));
         assert_eq!(debounce.next(), Some(MS.times(200)));
     }

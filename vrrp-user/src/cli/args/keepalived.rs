@@ -43,7 +43,7 @@ const ONE_PROCESS: &str = "there is one process; --pid-file names its file";
 const CORE: &str = "write LimitCORE= into the unit";
 const SNMP: &str = "there is no SNMP; --metrics serves the counters to Prometheus";
 
-/// keepalived 2.2.7's options (keepalived(8)) besides `-f`, `-p`, `-s` and `--config-id`, which mean the same here, and
+/// The options of keepalived 2.2.7 and 2.4.3 (keepalived(8)) besides `-f`, `-p`, `-s` and `--config-id`, which mean the same here, and
 /// `-i` and `-c`, which do not.
 pub const FLAGS: &[Flag] = &[
     flag('P', "vrrp", AsEver),
@@ -68,6 +68,12 @@ pub const FLAGS: &[Flag] = &[
     value('M', "core-dump-pattern", Ignored(CORE)),
     flag('x', "snmp", Ignored(SNMP)),
     value('A', "snmp-agent-socket", Ignored(SNMP)),
+    Flag {
+        short: None,
+        long: "ignore-sigint",
+        value: false,
+        meaning: Ignored("a debugger can keep SIGINT to itself (`handle SIGINT nopass` of gdb)"),
+    },
     flag('C', "check", Refused("there is no health checker; leave it to keepalived")),
     flag('t', "config-test", Refused("write `vrrp-user check FILE`")),
 ];

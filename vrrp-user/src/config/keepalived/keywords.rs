@@ -28,6 +28,8 @@ pub(super) fn find(table: &'static [Unsupported], keyword: &str) -> Option<&'sta
 /// Of what belongs to keepalived's load balancer.
 pub(super) const BALANCER: &str = "load balancing is not part of this daemon";
 const NO_TRACKING: &str = "it does not influence the priority or the state";
+const NO_BFD: &str = "no BFD session is made or read: with short intervals of version 3 a dead master is noticed as soon; what \
+                      another daemon's session (FRR's bfdd, bird) says is tracked by a vrrp_script, or by a track_file that it writes";
 const NO_MAIL: &str = "no mail is sent";
 const NO_SNMP: &str = "there is no SNMP agent and no D-Bus interface";
 const NO_TUNING: &str = "scheduling, memory and buffers are left as they are";
@@ -36,7 +38,8 @@ const NO_PROCESS: &str = "the daemon is one process and names its files itself";
 
 /// Keywords outside blocks.
 pub(super) const ROOT: &[Unsupported] = &[
-    warning(NO_TRACKING, &["track_group", "bfd_instance"]),
+    warning(NO_TRACKING, &["track_group"]),
+    warning(NO_BFD, &["bfd_instance"]),
     note("link state comes from netlink alone", &["linkbeat_interfaces", "linkbeat_use_polling"]),
     warning(BALANCER, &["virtual_server", "virtual_server_group", "real_server", "SSL"]),
     note(BALANCER, &["net_namespace_ipvs"]),
@@ -65,7 +68,10 @@ pub(super) const GLOBAL: &[Unsupported] = &[
         ],
     ),
     note("a differing address list is reported and never refused", &["vrrp_skip_check_adv_addr"]),
-    note("they are counted, not logged", &["log_unknown_vrids"]),
+    note(
+        "they are counted (unknown_vrid) and not logged; `vrrp-user monitor` shows who sends them",
+        &["log_unknown_vrids"],
+    ),
     note("membership reports are left to the kernel", &["disable_local_igmp"]),
     note("no device is made that would need a name", &["vmac_addr_prefix"]),
     note(
@@ -115,9 +121,9 @@ pub(super) const GLOBAL: &[Unsupported] = &[
 
 /// Keywords in `vrrp_instance`.
 pub(super) const INSTANCE: &[Unsupported] = &[
-    warning(NO_TRACKING, &["track_bfd"]),
+    warning(NO_BFD, &["track_bfd"]),
     note(NO_MAIL, &["smtp_alert"]),
-    warning("name the interface instead", &["vrf"]),
+    warning("the interface is named, and is in its VRF already", &["vrf"]),
     note("link state comes from netlink alone", &["linkbeat_use_polling"]),
     note(BALANCER, &["lvs_sync_daemon_interface"]),
     note("it changes nothing", &["timer_expired_backup", "thread_timer_expired", "debug"]),
@@ -128,4 +134,4 @@ pub(super) const INSTANCE: &[Unsupported] = &[
 
 /// Keywords in `vrrp_sync_group`.
 pub(super) const GROUP: &[Unsupported] =
-    &[warning(NO_TRACKING, &["track_bfd"]), note(NO_MAIL, &["smtp_alert"])];
+    &[warning(NO_BFD, &["track_bfd"]), note(NO_MAIL, &["smtp_alert"])];

@@ -2176,7 +2176,7 @@ fn delays_with_mistakes() {
             "16:2: warning: the delays of eth0 must be 0 s to 255 s; they are ignored",
             "17:11: warning: `1` is ignored: there are two delays",
             "18:2: warning: the delays of eth0 are there twice; the first ones do not count",
-            "18:2: warning: the delays of eth0 must be less than 2 s, 2 intervals of A; 1.99609375 s is used",
+            "18:2: warning: the down delay of eth0 must be less than 2 s, 2 intervals of A; 1.99609375 s is used",
             "21:21: warning: a delay cannot be longer than 4294 s; it is ignored",
         ]
     );

@@ -38,7 +38,7 @@ pub struct GarpGroup {
 }
 
 impl LinkDelay {
-    /// What the delays of an interface must stay below, for a router on it with this interval: a backup that hears
+    /// What the delay of an interface that goes down must stay below, for a router on it with this interval: a backup that hears
     /// nothing because of the link must not take over before the delay is over.
     pub fn most(interval: AdvertInterval, down_adverts: u8) -> Nanos {
         interval.duration().times(u64::from(down_adverts.saturating_sub(1)))

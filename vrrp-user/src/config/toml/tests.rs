@@ -694,8 +694,8 @@ fn delays() {
         ("garp_group = 3", "1:14: error: garp_group is not a list of tables"),
         ("[[interface]]\nup_delay = \"1s\"", "1:1: error: a interface has no name"),
         (
-            "[[interface]]\nname = \"eth0\"\nup_delay = \"2s\"",
-            "1:1: error: the delays of eth0 must be less than 2 s, 2 intervals of a",
+            "[[interface]]\nname = \"eth0\"\ndown_delay = \"2s\"",
+            "1:1: error: the down delay of eth0 must be less than 2 s, 2 intervals of a",
         ),
         (
             "[[interface]]\nname = \"eth9\"\nup_delay = \"256s\"",

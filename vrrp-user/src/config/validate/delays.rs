@@ -155,19 +155,18 @@ impl Validator<'_> {
             }
             for router in routers.iter().filter(|router| router.interface == name) {
                 let most = LinkDelay::most(router.interval, router.down_adverts);
-                if link.down.max(link.up) < most.max(Nanos(1)) {
+                if link.down < most.max(Nanos(1)) {
                     continue;
                 }
                 let used = LinkDelay::reduced(router.interval, most);
                 let message = format!(
-                    "the delays of {name} must be less than {} s, {} intervals of {}",
+                    "the down delay of {name} must be less than {} s, {} intervals of {}",
                     most.as_secs_f64(),
                     router.down_adverts - 1,
                     router.name
                 );
                 self.repair(at, message, &format!("{} s is used", used.as_secs_f64()), "");
                 link.down = link.down.min(used);
-                link.up = link.up.min(used);
             }
             links.push(link);
         }
