@@ -29,6 +29,8 @@ pub struct Address {
     pub preferred_lft: Option<u32>,
     /// `no_track`: the removal of the address from outside does not matter.
     pub no_track: bool,
+    /// `track_group`: which routers follow it, where it is there whoever is master.
+    pub track_group: Option<String>,
     /// `use_vmac`: on another interface than the router's own, it has the router's virtual MAC address there.
     pub virtual_mac: bool,
 }
@@ -49,6 +51,7 @@ impl Address {
             flags: if v6 { AddressFlags::NODAD } else { AddressFlags::default() },
             preferred_lft: (v6 && prefix == 128).then_some(0),
             no_track: false,
+            track_group: None,
             virtual_mac: false,
         }
     }
@@ -143,6 +146,9 @@ impl fmt::Display for Address {
         }
         if self.no_track {
             f.write_str(" no_track")?;
+        }
+        if let Some(group) = &self.track_group {
+            write!(f, " track_group {group}")?;
         }
         if self.virtual_mac {
             f.write_str(" use_vmac")?;

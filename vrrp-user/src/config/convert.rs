@@ -45,6 +45,7 @@ fn reads_as(text: &str, config: &Config) -> bool {
 fn forget_lines(config: &mut Config) {
     let lines = config.routers.iter_mut().map(|router| &mut router.line);
     let lines = lines.chain(config.groups.iter_mut().map(|group| &mut group.line));
+    let lines = lines.chain(config.track_groups.iter_mut().map(|group| &mut group.line));
     let lines = lines.chain(config.scripts.iter_mut().map(|script| &mut script.line));
     let lines = lines.chain(config.files.iter_mut().map(|file| &mut file.line));
     for line in lines.chain(config.processes.iter_mut().map(|process| &mut process.line)) {

@@ -46,6 +46,10 @@ pub(super) struct Drafts {
     pub(super) notify: Settings,
     /// What is there as long as the daemon runs, without addresses.
     pub(super) fixed: Fixed,
+    /// Who follows it.
+    pub(super) track_groups: Vec<Located<TrackGroupDraft>>,
+    /// The groups that it names.
+    pub(super) track_group_uses: Vec<Located<String>>,
     /// The addresses of it, each with its interface.
     pub(super) fixed_addresses: Vec<Located<Address>>,
     /// What happens later than it could.
@@ -269,6 +273,13 @@ pub(super) struct TrackDraft {
 pub(super) struct ObjectDraft<T> {
     pub(super) object: T,
     pub(super) weight: Weight,
+}
+
+/// A `track_group` as written.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TrackGroupDraft {
+    pub(super) name: String,
+    pub(super) routers: Vec<Located<String>>,
 }
 
 /// A sync group as written.

@@ -29,7 +29,7 @@ use crate::wire::family::Family;
 pub use delays::{Delays, GarpGroup, LinkDelay, Pauses};
 pub use hmac::{AntiReplay, Hmac, HmacKey, HmacMode, KeyId, Origin, Secret, TimeWindow};
 pub use track::{
-    Group, InitFile, ParamMatch, Track, TrackFile, TrackProcess, TrackScript, Tracked,
+    Group, InitFile, ParamMatch, Track, TrackFile, TrackGroup, TrackProcess, TrackScript, Tracked,
 };
 
 /// A whole configuration.
@@ -57,6 +57,8 @@ pub struct Config {
     pub notify: Settings,
     /// What is there as long as the daemon runs.
     pub fixed: Fixed,
+    /// Who follows it.
+    pub track_groups: Vec<TrackGroup>,
     /// What happens later than it could.
     pub delays: Delays,
     /// How interfaces capture.

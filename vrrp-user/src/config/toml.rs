@@ -48,8 +48,15 @@ pub(super) fn read_text(name: &str, text: &str, report: &mut Report) -> Drafts {
     let line_starts = std::iter::once(0)
         .chain(text.match_indices('\n').map(|(newline, _)| newline + 1))
         .collect();
-    let mut reader =
-        Reader { report, file, text, line_starts, variables: None, grown: Grown::default() };
+    let mut reader = Reader {
+        report,
+        file,
+        text,
+        line_starts,
+        variables: None,
+        grown: Grown::default(),
+        group_uses: Vec::new(),
+    };
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let at = reader.position(&error.span().unwrap_or_default());
@@ -69,6 +76,8 @@ struct Reader<'a> {
     variables: Option<Variables>,
     /// What all entries stand for together.
     grown: Grown,
+    /// Groups that addresses, routes and rules name.
+    group_uses: Vec<Located<String>>,
 }
 
 /// A router with how much text some tables hold, and how many entries their lists have.
@@ -112,8 +121,8 @@ impl<'t, 'i> Table<'t, 'i> {
 
 const ROOT_KEYS: &[&str] = &[
     "sched", "metrics", "netns", "capture", "startup_delay", "delay_after_boot", "garp_interval",
-    "gna_interval", "control", "scripts", "notify", "static", "garp_group", "interface",
-    "defaults", "router", "group", "script", "file", "process",
+    "gna_interval", "control", "scripts", "notify", "static", "track_group", "garp_group",
+    "interface", "defaults", "router", "group", "script", "file", "process",
 ];
 /// The key of a router that has no default.
 const NO_DEFAULT: &str = "vrid";
@@ -127,7 +136,7 @@ const ROUTER_KEYS: &[&str] = &[
 ];
 const ADDRESS_KEYS: &[&str] = &[
     "address", "dev", "label", "scope", "broadcast", "peer", "preferred_lft", "dad", "home",
-    "mngtmpaddr", "noprefixroute", "autojoin", "no_track", "virtual_mac",
+    "mngtmpaddr", "noprefixroute", "autojoin", "no_track", "track_group", "virtual_mac",
 ];
 const UNICAST_KEYS: &[&str] = &["source", "peers", "ttl", "check_source"];
 const PEER_KEYS: &[&str] = &["address", "min_ttl", "max_ttl"];
@@ -188,12 +197,22 @@ impl Reader<'_> {
         let notify = self.script_settings(&root);
         let control = self.control(&root);
         let (fixed, fixed_addresses) = self.fixed(&root);
+        let track_group_uses = std::mem::take(&mut self.group_uses);
+        let track_groups =
+            self.objects(&root, "track_group", track::TRACK_GROUP_KEYS, Self::track_group);
         let (delays, capture) = self.delays(&root);
+        let routers = self.routers(&root);
+        for used in std::mem::take(&mut self.group_uses) {
+            let message = "track_group goes with what is in [static]";
+            self.report.error(used.at, message, "a router follows what is its own anyway");
+        }
         let none = self.get(&root, "router");
         let none = none.and_then(|(value, _)| value.as_array());
         Drafts {
             idle: none.is_some_and(|routers| routers.is_empty()),
-            routers: self.routers(&root),
+            routers,
+            track_groups,
+            track_group_uses,
             groups: self.objects(&root, "group", track::GROUP_KEYS, Self::group),
             scripts: self.objects(&root, "script", track::SCRIPT_KEYS, Self::script),
             files: self.objects(&root, "file", track::FILE_KEYS, Self::file),
@@ -542,6 +561,9 @@ impl Reader<'_> {
         address.dev = self.text(&table, "dev");
         address.label = self.text(&table, "label");
         address.no_track = self.flag(&table, "no_track");
+        let group = self.string(&table, routes::TRACK_GROUP);
+        address.track_group = group.as_ref().map(|group| group.value.clone());
+        self.group_uses.extend(group);
         address.virtual_mac = self.flag(&table, "virtual_mac");
         let scope = self.read(&table, "scope", |text| {
             let hint = "global, site, link, host, nowhere or a number, in quotes";

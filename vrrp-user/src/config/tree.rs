@@ -71,6 +71,7 @@ pub fn config(config: &Config, secrets: Secrets) -> Table {
         control,
         notify,
         fixed,
+        track_groups,
         delays,
         capture,
     } = config;
@@ -106,6 +107,7 @@ pub fn config(config: &Config, secrets: Secrets) -> Table {
             "routes": lines(routes),
             "rules": lines(rules),
         },
+        "track_group": track_groups,
         "garp_group": garp_groups.iter().map(garp_group).collect::<Vec<_>>(),
         "interface": interfaces(links, capture),
         "script": scripts,
@@ -317,6 +319,7 @@ fn address(address: &Address) -> Value {
         flags,
         preferred_lft,
         no_track,
+        track_group,
         virtual_mac,
     } = address;
     // With a peer, the prefix length is the peer's.
@@ -337,6 +340,7 @@ fn address(address: &Address) -> Value {
         "scope": scope_name(*scope),
         "broadcast": broadcast,
         "no_track": no_track,
+        "track_group": track_group,
         "virtual_mac": virtual_mac,
     });
     for (word, flag) in AddressFlags::NAMED {

@@ -25,6 +25,7 @@ mod delays;
 mod family;
 mod hmac;
 mod track;
+mod track_group;
 
 /// How many addresses an advertisement can list (its count field has 8 bits, RFC 9568 section 5.2.5).
 const MAX_ADDRESSES: usize = 255;
@@ -139,6 +140,8 @@ pub(super) fn validate(
         notify,
         fixed,
         fixed_addresses,
+        track_groups,
+        track_group_uses,
         delays,
         capture,
     } = drafts;
@@ -179,6 +182,7 @@ pub(super) fn validate(
         config.routers.push(router);
     }
     validator.report.entry(None);
+    validator.track_groups(track_groups, track_group_uses, &mut config);
     config.delays = validator.delays(delays, &config.routers);
     config.capture = validator.capture(capture);
     validator.finish_groups(groups, &mut config);

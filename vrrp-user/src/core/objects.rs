@@ -13,7 +13,7 @@ use super::restore_limiter::{RestoreLimiter, When};
 use super::route_book::{Handle, Object, ObjectView, RouteBook, Vanished};
 use super::router;
 use super::{Core, Counter};
-use crate::config::model::{self, Config, Fixed, OnLost};
+use crate::config::model::{self, Config, Fixed, OnLost, TrackGroup};
 use crate::engine::types::{Lost, RouterId};
 use crate::types::planted::{Fault, planted};
 
@@ -27,14 +27,20 @@ pub struct ManagedObjects {
     /// Who removes what, and how often.
     pub limiter: RestoreLimiter<Option<RouterId>>,
     fixed: Fixed,
+    /// Who follows that.
+    track_groups: Vec<TrackGroup>,
     promote: Vec<Arc<str>>,
 }
 
 impl ManagedObjects {
     /// Those of a configuration; its routers have these numbers.
     pub fn new(config: &Config, numbers: &[RouterId]) -> Self {
-        let mut objects =
-            Self { fixed: config.fixed.clone(), promote: promoting(config), ..Self::default() };
+        let mut objects = Self {
+            fixed: config.fixed.clone(),
+            track_groups: config.track_groups.clone(),
+            promote: promoting(config),
+            ..Self::default()
+        };
         for (&id, router) in numbers.iter().zip(&config.routers) {
             objects.set(id, &router.routing);
         }
@@ -125,8 +131,11 @@ impl Core {
     /// Applies what another configuration says of it, or only whether it differs.
     pub(super) fn take_fixed(&mut self, config: &Config, check: bool) -> bool {
         let promote = promoting(config);
-        let differs = (&self.objects.fixed, &self.objects.promote) != (&config.fixed, &promote);
+        let ManagedObjects { fixed, track_groups, promote: promoted, .. } = &self.objects;
+        let differs =
+            (fixed, track_groups, promoted) != (&config.fixed, &config.track_groups, &promote);
         if differs && !check {
+            self.objects.track_groups.clone_from(&config.track_groups);
             self.objects.fixed = config.fixed.clone();
             self.objects.promote = promote;
             self.add_fixed();
@@ -351,16 +360,17 @@ impl Core {
                 if self.admit_restore(None) {
                     self.retry_objects();
                 }
+                let lost = lost(&object);
+                for id in self.followers(object.track_group()) {
+                    if !self.objects.restores(id) {
+                        self.engine.handle_lost(self.now, id, lost);
+                    }
+                }
             }
             Vanished::Lost(_, routers) => {
                 log::warn!("{object} was removed from outside");
                 self.count(lost_counter(&object));
-                let lost = match object {
-                    Object::Rule(_) => Lost::Rule,
-                    Object::Route(_) | Object::Address(_) | Object::PromoteSecondaries(_) => {
-                        Lost::Route
-                    }
-                };
+                let lost = lost(&object);
                 for id in routers {
                     if !self.objects.restores(id) {
                         self.engine.handle_lost(self.now, id, lost);
@@ -370,6 +380,15 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// The routers of a group.
+    fn followers(&self, group: Option<&str>) -> Vec<RouterId> {
+        let groups = &self.objects.track_groups;
+        let group = groups.iter().find(|known| Some(known.name.as_str()) == group);
+        let Some(TrackGroup { routers: names, .. }) = group else { return Vec::new() };
+        let named = |id: &RouterId| names.iter().any(|name| **name == *self.router(*id).name);
+        self.ids().filter(named).collect()
     }
 
     /// An address of a master that puts it back was taken away.
@@ -424,6 +443,15 @@ impl Core {
             Some(_) => None,
         });
         down.or_else(|| status.refused.map(|why| ("refused", why.to_owned())))
+    }
+}
+
+/// What a router is told of something that is gone.
+fn lost(object: &Object) -> Lost {
+    match object {
+        Object::Address(address) => Lost::Address(address.address),
+        Object::Rule(_) => Lost::Rule,
+        Object::Route(_) | Object::PromoteSecondaries(_) => Lost::Route,
     }
 }
 

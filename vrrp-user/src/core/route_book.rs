@@ -42,6 +42,17 @@ impl Object {
         route.into_iter().flatten().chain(other)
     }
 
+    /// The `track_group` that follows it.
+    pub fn track_group(&self) -> Option<&str> {
+        let group = match self {
+            Self::Address(address) => &address.track_group,
+            Self::Route(route) => &route.track_group,
+            Self::Rule(rule) => &rule.track_group,
+            Self::PromoteSecondaries(_) => return None,
+        };
+        group.as_deref().filter(|_| self.is_tracked())
+    }
+
     /// Whether a router minds that somebody else takes it away.
     fn is_tracked(&self) -> bool {
         match self {

@@ -1407,3 +1407,34 @@ fn who_comes_too_late_begins_as_ever() {
     host.hear_of(RouterId(2), 51, 200);
     assert_eq!(host.asked(), vip_asked(Request::Remove));
 }
+
+/// What is there whoever is master is put back, and those that follow it let another router be master for a moment.
+#[test]
+fn who_follows_what_is_static_yields_when_it_is_gone() {
+    for (group, more, state) in [
+        ("", "", State::Master),
+        (", track_group = \"g\"", "", State::Backup),
+        (", track_group = \"g\", no_track = true", "", State::Master),
+        (", track_group = \"g\"", "on_address_lost = \"restore\"", State::Master),
+    ] {
+        let groups = if group.is_empty() {
+            ""
+        } else {
+            "[[track_group]]\nname = \"g\"\nrouters = [\"A\"]\n"
+        };
+        let fixed = format!(
+            "[static]\naddresses = [{{ address = \"10.9.0.1/24\", dev = \"eth0\"{group} }}]\n"
+        );
+        let mut host = Host::started(&(toml(more) + groups + &fixed));
+        host.answer(&Ok(()));
+        host.pass(5000);
+        host.answer(&Ok(()));
+        assert_eq!(host.state(), Some(State::Master));
+        let gone = address("10.9.0.1", false);
+        host.input(Input::Changed(vec![Event::AddressRemoved(gone)]));
+        assert_eq!(host.state(), Some(state), "{group} {more}");
+        let again =
+            |ask: &Ask| ask.request == Request::Add && matches!(ask.subject, Subject::Object(_));
+        assert!(host.asks.iter().any(again), "{group}: {:?}", host.asks);
+    }
+}

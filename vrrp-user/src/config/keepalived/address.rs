@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use super::{Entry, Parser, Word};
 use crate::config::model::{Address, AddressFlags};
 use crate::config::report::Located;
+use crate::config::routes::TRACK_GROUP;
 use crate::config::text;
 
 /// The options that take a value.
-const VALUED: &[&str] = &["dev", "label", "scope", "brd", "broadcast", "peer", "preferred_lft"];
+const VALUED: &[&str] =
+    &["dev", "label", "scope", "brd", "broadcast", "peer", "preferred_lft", TRACK_GROUP];
 
 impl Parser<'_> {
     /// `ADDR[/MASK] [dev IF] [label L] [brd B] [scope S] [no_track] ...`. `None`, with a warning, if the
@@ -54,6 +56,7 @@ impl Parser<'_> {
             };
             match option {
                 "dev" => address.dev = Some(value.value.clone()),
+                TRACK_GROUP => address.track_group = Some(value.value.clone()),
                 // A label that is too long costs the address, also where it is none.
                 "label" if ip.is_ipv6() && value.value.len() < libc::IFNAMSIZ => {
                     self.ipv4_only(written, word);

@@ -508,8 +508,9 @@ impl Parser<'_> {
     fn addresses(&mut self, entry: &Entry, to: &mut Instance, excluded: bool) {
         self.enter_block(entry);
         while let Some(line) = self.list_entry(entry) {
-            let Some(address) = self.virtual_address(&line) else { continue };
+            let Some(mut address) = self.virtual_address(&line) else { continue };
             let at = address.at;
+            self.no_track_group(address.value.track_group.take().map(|_| at));
             if excluded {
                 // An excluded address may be of either family, and decides none.
                 to.draft.excluded.push(address);

@@ -27,7 +27,6 @@ pub(super) fn find(table: &'static [Unsupported], keyword: &str) -> Option<&'sta
 
 /// Of what belongs to keepalived's load balancer.
 pub(super) const BALANCER: &str = "load balancing is not part of this daemon";
-const NO_TRACKING: &str = "it does not influence the priority or the state";
 const NO_BFD: &str = "no BFD session is made or read: with short intervals of version 3 a dead master is noticed as soon; what \
                       another daemon's session (FRR's bfdd, bird) says is tracked by a vrrp_script, or by a track_file that it writes";
 const NO_MAIL: &str = "no mail is sent";
@@ -38,7 +37,6 @@ const NO_PROCESS: &str = "the daemon is one process and names its files itself";
 
 /// Keywords outside blocks.
 pub(super) const ROOT: &[Unsupported] = &[
-    warning(NO_TRACKING, &["track_group"]),
     warning(NO_BFD, &["bfd_instance"]),
     note("link state comes from netlink alone", &["linkbeat_interfaces", "linkbeat_use_polling"]),
     warning(BALANCER, &["virtual_server", "virtual_server_group", "real_server", "SSL"]),

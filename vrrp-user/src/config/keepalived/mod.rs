@@ -57,6 +57,7 @@ pub(super) fn read(path: &Path, options: &Options, report: &mut Report) -> io::R
         defined: HashSet::new(),
         early: Vec::new(),
         commands: Vec::new(),
+        group_uses: Vec::new(),
     };
     let mut globals = Globals::default();
     let mut instances = Vec::new();
@@ -83,6 +84,7 @@ pub(super) fn read(path: &Path, options: &Options, report: &mut Report) -> io::R
     drafts.idle = on_purpose && !lost;
     parser.early_tracks();
     let commands = std::mem::take(&mut parser.commands);
+    drafts.track_group_uses = std::mem::take(&mut parser.group_uses);
     // Only now: global_defs counts wherever it stands.
     let report = &mut *parser.lines.report;
     if on_purpose {
@@ -148,8 +150,8 @@ impl Entry {
 /// The keywords that are acted on, for suggestions.
 const ROOT_KEYWORDS: &[&str] = &[
     "global_defs", "vrrp_instance", "static_ipaddress", "static_routes", "static_rules",
-    "vrrp_sync_group", "vrrp_script", "track_file", "vrrp_track_file", "vrrp_track_process",
-    "garp_group", "interface_up_down_delays", "net_namespace",
+    "vrrp_sync_group", "track_group", "vrrp_script", "track_file", "vrrp_track_file",
+    "vrrp_track_process", "garp_group", "interface_up_down_delays", "net_namespace",
 ];
 const GLOBAL_KEYWORDS: &[&str] = &[
     "vrrp_version", "vrrp_strict", "vrrp_garp_master_delay", "vrrp_garp_master_repeat",
@@ -183,6 +185,8 @@ struct Parser<'a> {
     early: Vec<Located<Tracked>>,
     /// What is to be run.
     commands: Vec<Word>,
+    /// Groups that static addresses, routes and rules name.
+    group_uses: Vec<Word>,
 }
 
 impl Parser<'_> {
@@ -397,6 +401,7 @@ impl Parser<'_> {
                 instances.extend(self.instance(entry, &mut globals.routes.context));
             }
             "vrrp_sync_group" => drafts.groups.extend(self.group(entry)),
+            "track_group" => drafts.track_groups.extend(self.track_group(entry)),
             "vrrp_script" => {
                 let script = self.script(entry);
                 self.defined

@@ -1,9 +1,19 @@
 //! `virtual_routes`, `virtual_rules`, `static_ipaddress`, `static_routes`, `static_rules` and what belongs to them.
 
 use super::{Entry, Parser};
+use crate::config::draft::TrackGroupDraft;
 use crate::config::model::{Address, Fixed, OnLost, Routing};
-use crate::config::report::Located;
+use crate::config::report::{Located, Position};
 use crate::config::routes::{self, Context};
+
+/// Where a block of routes or rules stands.
+#[derive(Clone, Copy, Debug)]
+enum Scope {
+    /// Outside of instances.
+    Static,
+    /// In one.
+    Router,
+}
 
 /// Where static addresses go that name no interface.
 const DEFAULT_INTERFACE: &str = "eth0";
@@ -64,10 +74,12 @@ impl Parser<'_> {
         match entry.keyword.value.as_str() {
             "static_ipaddress" => self.static_addresses(entry, &mut to.addresses),
             "static_routes" => {
-                self.lines_of(entry, routes::ROUTE, &mut to.context, &mut to.fixed.routes);
+                let to = (&mut to.context, &mut to.fixed.routes);
+                self.lines_of(entry, routes::ROUTE, Scope::Static, to);
             }
             "static_rules" => {
-                self.lines_of(entry, routes::RULE, &mut to.context, &mut to.fixed.rules);
+                let to = (&mut to.context, &mut to.fixed.rules);
+                self.lines_of(entry, routes::RULE, Scope::Static, to);
             }
             _ => return false,
         }
@@ -96,9 +108,13 @@ impl Parser<'_> {
     ) -> bool {
         match entry.keyword.value.as_str() {
             "virtual_routes" => {
-                self.lines_of(entry, routes::ROUTE, context, &mut to.routing.routes);
+                let to = (context, &mut to.routing.routes);
+                self.lines_of(entry, routes::ROUTE, Scope::Router, to);
             }
-            "virtual_rules" => self.lines_of(entry, routes::RULE, context, &mut to.routing.rules),
+            "virtual_rules" => {
+                let to = (context, &mut to.routing.rules);
+                self.lines_of(entry, routes::RULE, Scope::Router, to);
+            }
             "promote_secondaries" => to.routing.promote_secondaries = Some(true),
             "restore_addresses" => to.restore = self.boolean(entry).or(to.restore),
             _ => return false,
@@ -106,9 +122,46 @@ impl Parser<'_> {
         true
     }
 
+    /// What is said where something that goes with a router names a `track_group`.
+    pub(super) fn no_track_group(&mut self, at: Option<Position>) {
+        if let Some(at) = at {
+            let message = "track_group goes with what is static; it is ignored";
+            self.warning(
+                at,
+                message,
+                "a router follows its own addresses, routes and rules anyway",
+            );
+        }
+    }
+
+    /// `track_group NAME { group { ... } }`.
+    pub(super) fn track_group(&mut self, entry: &Entry) -> Option<Located<TrackGroupDraft>> {
+        let Some(name) = entry.parameters.first() else {
+            self.warning(entry.at(), "track_group has no name; it is skipped", "");
+            self.skip_block();
+            return None;
+        };
+        let mut group = TrackGroupDraft { name: name.value.clone(), routers: Vec::new() };
+        self.enter_block(entry);
+        while let Some(inner) = self.block_entry(entry) {
+            if inner.keyword.value != "group" {
+                self.not_acted_on(&inner, &[], &["group"]);
+                continue;
+            }
+            self.enter_block(&inner);
+            while let Some(line) = self.list_entry(&inner) {
+                group.routers.push(line.keyword);
+                group.routers.extend(line.parameters);
+            }
+        }
+        Some(Located::new(group, entry.at()))
+    }
+
     fn static_addresses(&mut self, entry: &Entry, to: &mut Vec<Located<Address>>) {
         self.enter_block(entry);
         while let Some(line) = self.list_entry(entry) {
+            let names = line.parameters.iter().skip_while(|word| word.value != routes::TRACK_GROUP);
+            self.group_uses.extend(names.skip(1).take(1).cloned());
             to.extend(self.virtual_address(&line));
         }
     }
@@ -118,13 +171,21 @@ impl Parser<'_> {
         &mut self,
         entry: &Entry,
         reader: routes::Reader<T>,
-        context: &mut Context,
-        to: &mut Vec<T>,
+        scope: Scope,
+        (context, to): (&mut Context, &mut Vec<T>),
     ) {
         self.enter_block(entry);
         while let Some(Entry { keyword, parameters }) = self.list_entry(entry) {
             let at = keyword.at;
-            let words: Vec<Located<String>> = std::iter::once(keyword).chain(parameters).collect();
+            let mut words: Vec<Located<String>> =
+                std::iter::once(keyword).chain(parameters).collect();
+            match scope {
+                Scope::Static => self.group_uses.extend(routes::take_group(&mut words.clone())),
+                Scope::Router => {
+                    let group = routes::take_group(&mut words);
+                    self.no_track_group(group.as_ref().map(|group| group.at));
+                }
+            }
             let mut remarks = Vec::new();
             match reader(&words, at, context, &mut remarks) {
                 Ok(read) => to.push(read),

@@ -2461,3 +2461,47 @@ fn a_command_that_names_a_device_of_a_virtual_mac_address_is_told_of() {
     }
     assert_eq!(named("notify \"/bin/x vrrp.1\""), Vec::<String>::new());
 }
+
+#[test]
+fn routers_follow_what_is_static() {
+    let groups = "track_group g {\n group {\n A\n }\n}\ntrack_group none {\n group {\n B\n }\n}\n";
+    let (config, diagnostics) = accept(&format!(
+        "{groups}static_ipaddress {{\n 10.9.0.1/24 dev eth1 track_group g\n 10.9.0.2/24 dev eth2 track_group x\n}}\n\
+         static_routes {{\n 10.8.0.0/16 dev eth3 track_group g\n 10.7.0.0/16 dev eth4 no_track track_group g\n}}\n\
+         static_rules {{\n table 5 preference 7 iif eth5 track_group g\n}}\n{}",
+        with(
+            "track_interface {\n eth3 weight -20\n}\nvirtual_routes {\n 10.6.0.0/16 dev eth0 track_group g\n}"
+        ),
+    ));
+    assert_eq!(
+        diagnostics,
+        [
+            "6:1: warning: track_group none has no router; it is skipped",
+            "8:2: warning: there is no router B, which track_group none names; it is ignored",
+            "13:35: warning: there is no track_group x; no router follows it",
+            "29:35: warning: track_group goes with what is static; it is ignored",
+        ]
+    );
+    let shown: Vec<String> = config.fixed.addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["10.9.0.1/24 dev eth1 track_group g", "10.9.0.2/24 dev eth2"]);
+    assert_eq!(config.fixed.routes[0].to_string(), "10.8.0.0/16 dev eth3 track_group g");
+    assert_eq!(
+        config.fixed.rules[0].to_string(),
+        "from all iif eth5 table 5 preference 7 track_group g"
+    );
+    assert_eq!(config.routers[0].routing.routes[0].track_group, None);
+    let tracked: Vec<(String, i16)> = config.routers[0]
+        .track
+        .iter()
+        .map(|track| (track.what.to_string(), track.weight))
+        .collect();
+    let interface = |name: &str, weight| (format!("interface {name}"), weight);
+    assert_eq!(tracked, [interface("eth3", -20), interface("eth1", 0), interface("eth5", 0)]);
+    // The same in the other format.
+    let again = crate::config::load_toml(&crate::config::convert::toml(&config)).unwrap();
+    assert_eq!(
+        (again.fixed, again.routers[0].track.clone()),
+        (config.fixed, config.routers[0].track.clone())
+    );
+    assert_eq!(again.track_groups[0].routers, ["A"]);
+}

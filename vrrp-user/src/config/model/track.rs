@@ -77,6 +77,18 @@ impl std::fmt::Display for Tracked {
     }
 }
 
+/// `track_group`: routers that follow addresses, routes and rules that are there whoever is master.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TrackGroup {
+    /// Name, by which these say it.
+    pub name: String,
+    /// Line in the configuration file, for messages.
+    #[serde(skip)]
+    pub line: usize,
+    /// Names of the routers; at least one.
+    pub routers: Vec<String>,
+}
+
 /// `vrrp_script`: a command whose exit status says whether something is up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TrackScript {

@@ -59,14 +59,14 @@ fn unknown_option<'a>(kind: &str, word: &Word, known: impl Iterator<Item = &'a s
     Remark::new(word.at, message, hint.unwrap_or_default())
 }
 
-/// What is said about `track_group`.
-fn follows_nothing(kind: &str, option: &Word, group: &Word) -> Remark {
-    let message = format!(
-        "track_group {} is recognised but not supported yet: the {kind} is added again when it is lost, and no \
-         router follows it",
-        group.value
-    );
-    Remark::new(option.at, message, "")
+/// The option that names who follows what is there whoever is master.
+pub(super) const TRACK_GROUP: &str = "track_group";
+
+/// Takes that option out of a line. The group, if it is in it.
+pub(super) fn take_group(words: &mut Vec<Located<String>>) -> Option<Located<String>> {
+    let place = words.iter().position(|word| word.value == TRACK_GROUP)?;
+    let taken: Vec<_> = words.drain(place..words.len().min(place + 2)).collect();
+    taken.into_iter().nth(1)
 }
 
 /// The protocol that a route or rule is added with. What is tracked is known by [`PROTOCOL`].

@@ -7,7 +7,7 @@ use strum::VariantNames;
 
 use super::words::{Word, Words};
 use super::{
-    Context, Encap, Family, PROTOCOL, Prefix, Remark, any, encap, follows_nothing, marked, option,
+    Context, Encap, Family, PROTOCOL, Prefix, Remark, TRACK_GROUP, any, encap, marked, option,
     realms, unknown_option,
 };
 use crate::config::report::{Located, Position};
@@ -69,6 +69,8 @@ pub struct Route {
     pub insert: InsertMode,
     /// `no_track`: its removal from outside does not matter.
     pub no_track: bool,
+    /// `track_group`: which routers follow it, where it is there whoever is master.
+    pub track_group: Option<String>,
 }
 
 /// What becomes of a packet (`RTN_*`, linux/rtnetlink.h).
@@ -218,8 +220,8 @@ impl Metric {
 const OPTIONS: &[&str] = &[
     "inet", "inet6", "to", "from", "src", "via", "dev", "onlink", "table", "tos", "metric",
     "scope", "protocol", "realms", "features", "congctl", "pref", "expires", "ttl-propagate",
-    "encap", "prepend", "add", "append", "nexthop", "no_track", "blackhole", "unreachable",
-    "prohibit", "throw", "default",
+    "encap", "prepend", "add", "append", "nexthop", "no_track", "track_group", "blackhole",
+    "unreachable", "prohibit", "throw", "default",
 ];
 
 /// A route of which the destination may not be known yet.
@@ -317,9 +319,7 @@ impl Draft {
             "add" => route.insert = InsertMode::Only,
             "append" => route.insert = InsertMode::Last,
             "no_track" => route.no_track = true,
-            "track_group" => {
-                remarks.push(follows_nothing(KIND, word, words.value(word)?));
-            }
+            TRACK_GROUP => route.track_group = Some(words.value(word)?.value.clone()),
             "or" => {
                 let first = NextHop { via: route.via.take(), weight: 1, ..NextHop::default() };
                 let via = Some(words.address(word)?);
@@ -556,6 +556,7 @@ impl fmt::Display for Route {
         if self.no_track {
             f.write_str(" no_track")?;
         }
+        option(f, TRACK_GROUP, self.track_group.as_ref())?;
         for hop in &self.nexthops {
             write!(f, " {hop}")?;
         }

@@ -5,8 +5,7 @@ use std::fmt;
 use super::names::ip_protocol;
 use super::words::{Word, Words};
 use super::{
-    Context, Family, PROTOCOL, Prefix, Remark, follows_nothing, marked, option, realms,
-    unknown_option,
+    Context, Family, PROTOCOL, Prefix, Remark, TRACK_GROUP, marked, option, realms, unknown_option,
 };
 use crate::config::report::{Located, Position};
 use crate::config::text::number;
@@ -59,6 +58,8 @@ pub struct Rule {
     pub action: Action,
     /// `no_track`: its removal from outside does not matter.
     pub no_track: bool,
+    /// `track_group`: which routers follow it, where it is there whoever is master.
+    pub track_group: Option<String>,
 }
 
 /// What becomes of packets that match a rule.
@@ -93,7 +94,7 @@ const OPTIONS: &[&str] = &[
     "inet", "inet6", "not", "from", "to", "table", "lookup", "preference", "priority", "order",
     "tos", "dsfield", "fwmark", "realms", "iif", "dev", "oif", "suppress_prefixlength",
     "suppress_ifgroup", "tunnel-id", "uidrange", "l3mdev", "protocol", "ipproto", "sport", "dport",
-    "type", "goto", "nop", "blackhole", "unreachable", "prohibit", "no_track",
+    "type", "goto", "nop", "blackhole", "unreachable", "prohibit", "no_track", "track_group",
 ];
 
 #[derive(Default)]
@@ -117,7 +118,7 @@ pub(super) fn read(
     let mut draft =
         Draft { rule: Rule { protocol: PROTOCOL, ..Rule::default() }, ..Draft::default() };
     while let Some(word) = words.next() {
-        if !draft.option(word, &mut words, context, remarks)? {
+        if !draft.option(word, &mut words, context)? {
             draft.action(word, &mut words)?;
         }
     }
@@ -130,7 +131,6 @@ impl Draft {
         word: &Word,
         words: &mut Words<'_>,
         context: &mut Context,
-        remarks: &mut Vec<Remark>,
     ) -> Result<bool, Remark> {
         let rule = &mut self.rule;
         match word.value.as_str() {
@@ -175,9 +175,7 @@ impl Draft {
             "sport" => rule.sport = Some(range(word, words, LARGEST_PORT)?),
             "dport" => rule.dport = Some(range(word, words, LARGEST_PORT)?),
             "no_track" => rule.no_track = true,
-            "track_group" => {
-                remarks.push(follows_nothing(KIND, word, words.value(word)?));
-            }
+            TRACK_GROUP => rule.track_group = Some(words.value(word)?.value.clone()),
             _ => return Ok(false),
         }
         Ok(true)
@@ -319,7 +317,10 @@ impl fmt::Display for Rule {
         option(f, "suppress_ifgroup", self.suppress_ifgroup)?;
         option(f, "protocol", Some(self.protocol).filter(|protocol| *protocol != PROTOCOL))?;
         option(f, "preference", Some(self.priority))?;
-        if self.no_track { f.write_str(" no_track") } else { Ok(()) }
+        if self.no_track {
+            f.write_str(" no_track")?;
+        }
+        option(f, TRACK_GROUP, self.track_group.as_ref())
     }
 }
 

@@ -15,7 +15,7 @@ use crate::config::tree::{self, Secrets, Table};
 const DOCUMENT: &str = include_str!("../../../../docs/configuration.md");
 /// The document says that these are the words of ip-route(8) and ip-rule(8), and lists them without a table.
 const LINES: [&[&str]; 3] = [routes::ROUTE_KEYS, routes::RULE_KEYS, routes::NEXTHOP_KEYS];
-const TABLES: [&[&str]; 22] = [
+const TABLES: [&[&str]; 23] = [
     ROOT_KEYS,
     ROUTER_KEYS,
     ADDRESS_KEYS,
@@ -35,6 +35,7 @@ const TABLES: [&[&str]; 22] = [
     delays::GARP_GROUP_KEYS,
     delays::INTERFACE_KEYS,
     track::GROUP_KEYS,
+    track::TRACK_GROUP_KEYS,
     track::SCRIPT_KEYS,
     track::FILE_KEYS,
     track::PROCESS_KEYS,

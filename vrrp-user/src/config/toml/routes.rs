@@ -6,6 +6,7 @@ use toml::de::DeValue;
 use super::{Reader, Table};
 use crate::config::model::{Address, Fixed, OnLost, Routing};
 use crate::config::report::Located;
+pub(super) use crate::config::routes::TRACK_GROUP;
 use crate::config::routes::{self, Context};
 
 pub(super) const STATIC_KEYS: &[&str] = &["addresses", "routes", "rules"];
@@ -15,13 +16,13 @@ pub(super) const ROUTE_KEYS: &[&str] = &[
     "protocol", "realms", "mtu", "advmss", "hoplimit", "window", "initcwnd", "initrwnd", "rtt",
     "rttvar", "rto_min", "reordering", "cwnd", "ssthresh", "quickack", "fastopen_no_cookie",
     "features", "congctl", "pref", "expires", "ttl-propagate", "encap", "add", "append",
-    "no_track", "nexthops",
+    "no_track", "track_group", "nexthops",
 ];
 pub(super) const NEXTHOP_KEYS: &[&str] = &["via", "dev", "weight", "onlink", "realms", "encap"];
 pub(super) const RULE_KEYS: &[&str] = &[
     "inet6", "not", "from", "to", "table", "preference", "tos", "fwmark", "realms", "iif", "oif",
     "suppress_prefixlength", "suppress_ifgroup", "tunnel-id", "uidrange", "l3mdev", "protocol",
-    "ipproto", "sport", "dport", "goto", "type", "no_track",
+    "ipproto", "sport", "dport", "goto", "type", "no_track", "track_group",
 ];
 
 type Words = Vec<Located<String>>;
@@ -80,6 +81,7 @@ impl Reader<'_> {
                 Some(line) => split(&self.expanded(line, at)?, at, 1),
                 None => self.words_of(value, name, keys)?,
             };
+            self.group_uses.extend(routes::take_group(&mut words.clone()));
             let mut remarks = Vec::new();
             let read = reader(&words, at, &mut Context::default(), &mut remarks);
             for remark in remarks.iter().chain(read.as_ref().err()) {

@@ -771,3 +771,32 @@ fn version_three_must_advertise_an_address() {
         );
     }
 }
+
+#[test]
+fn groups_that_follow_are_judged() {
+    let router =
+        "[[router]]\nname = \"a\"\ninterface = \"eth0\"\nvrid = 1\naddresses = [\"10.0.0.1\"]\n";
+    let group = "[[track_group]]\nname = \"g\"\nrouters = [\"a\"]\n";
+    for (text, error) in [
+        (
+            "[static]\nroutes = [\"10.9.0.0/16 dev e track_group h\"]",
+            "10:42: error: there is no track_group h",
+        ),
+        (
+            "[[track_group]]\nname = \"h\"\nrouters = [\"b\"]",
+            "11:11: error: there is no router b, which track_group h names",
+        ),
+        ("[[track_group]]\nname = \"h\"", "9:1: error: track_group h has no router"),
+        (
+            "[[track_group]]\nname = \"g\"\nrouters = \"a\"",
+            "9:1: error: there is a track_group g already",
+        ),
+        (
+            "[[router]]\nname = \"b\"\ninterface = \"eth0\"\nvrid = 2\naddresses = [{ address = \"10.0.0.2\", track_group = \"g\" }]",
+            "13:52: error: track_group goes with what is in [static]",
+        ),
+    ] {
+        let errors = load_text(format!("{router}{group}{text}\n").as_bytes()).unwrap_err();
+        assert!(errors.iter().any(|it| it.starts_with(error)), "{text}: {errors:?}");
+    }
+}

@@ -4,12 +4,13 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::{Reader, Table};
-use crate::config::draft::{GroupDraft, ObjectDraft, TrackDraft, Weight};
+use crate::config::draft::{GroupDraft, ObjectDraft, TrackDraft, TrackGroupDraft, Weight};
 use crate::config::model::{InitFile, ParamMatch, TrackFile, TrackProcess, TrackScript, Tracked};
 use crate::config::report::Located;
 use crate::engine::time::Nanos;
 
 pub(super) const GROUP_KEYS: &[&str] = &["name", "track", "notify", "tracking_weight"];
+pub(super) const TRACK_GROUP_KEYS: &[&str] = &["name", "routers"];
 pub(super) const SCRIPT_KEYS: &[&str] =
     &["name", "command", "interval", "timeout", "rise", "fall", "init_fail", "weight", "reverse"];
 pub(super) const FILE_KEYS: &[&str] = &["name", "path", "init", "overwrite", "weight", "reverse"];
@@ -81,6 +82,19 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    /// `[[track_group]]`.
+    pub(super) fn track_group(
+        &mut self,
+        table: &Table<'_, '_>,
+        name: String,
+    ) -> Option<TrackGroupDraft> {
+        let (_, at) = self.get(table, "routers").unzip();
+        let at = at.unwrap_or(table.at);
+        let routers = self.words(table, "routers");
+        let routers = routers.into_iter().map(|router| Located::new(router, at)).collect();
+        Some(TrackGroupDraft { name, routers })
     }
 
     pub(super) fn group(&mut self, table: &Table<'_, '_>, name: String) -> Option<GroupDraft> {
