@@ -201,6 +201,13 @@ fn is_refusal(reason: Reason) -> bool {
         | Reason::VirtualMacEcho
         | Reason::NotAccepted
         | Reason::VirtualMacRedirect
+        | Reason::HmacUnchecked
+        | Reason::HmacMissing
+        | Reason::HmacMalformed
+        | Reason::HmacUnknownKey
+        | Reason::HmacBad
+        | Reason::HmacStale
+        | Reason::HmacReplay
         // Only over IPv6: see the tests of the kernel side.
         | Reason::ExtensionHeaders
         | Reason::FirstAddress => false,

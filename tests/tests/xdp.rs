@@ -783,7 +783,14 @@ fn examples(reason: Reason) -> Vec<Frame> {
         | Reason::VirtualMacSource
         | Reason::VirtualMacEcho
         | Reason::NotAccepted
-        | Reason::VirtualMacRedirect => vec![],
+        | Reason::VirtualMacRedirect
+        | Reason::HmacUnchecked
+        | Reason::HmacMissing
+        | Reason::HmacMalformed
+        | Reason::HmacUnknownKey
+        | Reason::HmacBad
+        | Reason::HmacStale
+        | Reason::HmacReplay => vec![],
     }
 }
 

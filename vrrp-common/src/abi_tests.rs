@@ -49,14 +49,17 @@ fn structs(out: &mut String) {
         RouterKey { ifindex, vlan, family, vrid, reserved }
         RouterEntry {
             slot, version, transport, auth_type, interval, auth_data, local, destination, mac, link_local_first,
-            reserved
+            hmac, hmac_window, reserved
         }
+        HmacKeyId { slot, key_id, reserved }
+        HmacKey { inner, outer }
         Slot { last_seen_ns, master_seen, own_mac_ns, adverts, refused, priority_zero, ack, filter }
         Lease { term, renewed, terms, claimed, outranked, fenced, lifted, dropped }
         RouterInfo {
             name, interface, adverts_sent, priority_zero_sent, send_errors, became_master, transitions, since_ns,
             address_list_mismatch, master, ifindex, state, vrid, priority, version, family, capture, interval_cs,
-            configured_interval_cs, foreign_addresses, address_conflicts, configured_priority, reserved
+            configured_interval_cs, foreign_addresses, address_conflicts, configured_priority, reserved,
+            hmac_sequence
         }
         VipKey4 { ifindex, address }
         VipKey6 { ifindex, address }
@@ -113,6 +116,7 @@ fn layouts() -> String {
         let _ = writeln!(out, "counter {} {name}", *counter as u32);
     }
     numbers!(out, transport::MULTICAST, transport::UNICAST, transport::PEERS);
+    numbers!(out, hmac::KEYS, hmac::UNSIGNED, hmac::MONOTONIC);
     numbers!(out, state::INIT, state::BACKUP, state::MASTER, state::FAULT);
     numbers!(out, capture::NONE, capture::NATIVE, capture::GENERIC, capture::TC, capture::RAW);
     numbers!(out, FAMILY_V4, FAMILY_V6, NO_SLOT, DAEMON_COUNTERS, SAMPLES_KEPT);

@@ -9,6 +9,7 @@ mod abi_tests;
 pub mod claims;
 pub mod counters;
 pub mod event;
+pub mod hmac;
 #[cfg(any(test, feature = "host"))]
 #[path = "../testing/host.rs"]
 pub mod host;
@@ -20,6 +21,7 @@ pub mod reason;
 pub mod receive;
 pub mod report;
 pub mod sample;
+pub mod sha256;
 pub mod shared;
 pub mod virtual_mac;
 

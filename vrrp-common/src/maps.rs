@@ -7,14 +7,14 @@ use bytemuck::{Pod, Zeroable};
 /// Changes whenever a key, a value or the meaning of a field here changes. The daemon writes it into
 /// `CONTROL`; a reader that finds another number reads what both versions have, if [`READABLE_SINCE`] of the newer one
 /// permits it, and nothing else of the other maps if not.
-pub const ABI_VERSION: u32 = 21;
+pub const ABI_VERSION: u32 = 22;
 /// The oldest version of which the maps mean the same as far as they go: since then fields were only added at the ends of
 /// values, numbers at the ends of their lists (reasons, counters, states), and maps. It becomes [`ABI_VERSION`] with any other
 /// change.
 pub const READABLE_SINCE: u32 = 16;
 /// A digest of all layouts and numbers of that version; a test says what to do when they differ.
 #[cfg(test)]
-pub(crate) const ABI_DIGEST: u64 = 0xa207_2e3e_a07d_22ea;
+pub(crate) const ABI_DIGEST: u64 = 0x6d7f_cf96_0190_6cbe;
 
 /// Hash, [`RouterKey`] -> [`RouterEntry`]: which routers live here and what they accept.
 pub const ROUTERS: &str = "ROUTERS";
@@ -60,6 +60,12 @@ pub const VIRTUAL_MACS: &str = "VIRTUAL_MACS";
 /// `BPF_F_MMAPABLE` array of [`crate::virtual_mac::SET_WORDS`] `u64`, written by the daemon: a set of all of those on any interface,
 /// each a bit ([`crate::virtual_mac::place`]) that others may have as well. For no reader.
 pub const VIRTUAL_MAC_SET: &str = "VIRTUAL_MAC_SET";
+
+/// Hash, [`HmacKeyId`] -> [`HmacKey`], written by the daemon. For no reader.
+pub const HMAC_KEYS: &str = "HMAC_KEYS";
+/// Hash, [`PeerKey`] -> `u64`, written by whoever checks: the sequence ([`crate::hmac::Sequence`]) of the last signed advertisement
+/// that was accepted of a source.
+pub const HMAC_MARKS: &str = "HMAC_MARKS";
 
 /// Time between two reports of a foreign claim to one held address, nanoseconds.
 pub const CLAIM_WINDOW_NS: u64 = 500_000_000;
@@ -138,13 +144,57 @@ pub struct RouterEntry {
     pub mac: [u8; 6],
     /// Over IPv6: whether the first address in the list must be link-local (RFC 9568 erratum 8300), 0 or 1.
     pub link_local_first: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// Flags of [`hmac`]; zero for a router without signed advertisements.
+    pub hmac: u8,
+    /// Seconds by which the clocks of two hosts may lie apart.
+    pub hmac_window: u16,
+    /// Always zero.
+    pub reserved: [u8; 6],
 }
 
 impl AsRef<Self> for RouterEntry {
     fn as_ref(&self) -> &Self {
         self
+    }
+}
+
+/// Flags of [`RouterEntry::hmac`].
+pub mod hmac {
+    /// It has keys, by which signatures are checked.
+    pub const KEYS: u8 = 1;
+    /// What is not signed is accepted, too.
+    pub const UNSIGNED: u8 = 2;
+    /// An advertisement is new if it comes after the last one, whatever the clock says.
+    pub const MONOTONIC: u8 = 4;
+}
+
+/// Key of `HMAC_KEYS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct HmacKeyId {
+    /// Index of the router in `SLOTS`.
+    pub slot: u32,
+    /// Number of the key, 1-255.
+    pub key_id: u8,
+    /// Always zero.
+    pub reserved: [u8; 3],
+}
+
+/// Value of `HMAC_KEYS`: the states of SHA-256 behind the two blocks that are made of a key (RFC 2104 section 4). As secret as the
+/// key.
+#[repr(C)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct HmacKey {
+    /// Of the inner hash.
+    pub inner: [u32; 8],
+    /// Of the outer one.
+    pub outer: [u32; 8],
+}
+
+impl core::fmt::Debug for HmacKey {
+    /// Nothing of it.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("HmacKey(********)")
     }
 }
 
@@ -281,7 +331,12 @@ pub struct RouterInfo {
     pub configured_priority: u8,
     /// Always zero.
     pub reserved: [u8; 5],
+    /// The last sequence ([`crate::hmac::Sequence`]) that an advertisement was signed with; 0 for none.
+    pub hmac_sequence: u64,
 }
+
+/// Bytes of [`RouterInfo::hmac_sequence`] in its record.
+pub const INFO_HMAC_SEQUENCE: usize = core::mem::offset_of!(RouterInfo, hmac_sequence);
 
 /// Bytes of [`RouterInfo::adverts_sent`] in its record.
 pub const INFO_ADVERTS_SENT: usize = core::mem::offset_of!(RouterInfo, adverts_sent);

@@ -17,6 +17,9 @@ use crate::{MAX_VRRP_LEN, VRRP_AUTH_LEN, VRRP_HEADER_LEN};
 /// The only type of message (RFC 9568 section 5.2.2).
 pub const TYPE_ADVERTISEMENT: u8 = 1;
 
+/// Bytes that follow a message that is signed ([`crate::hmac`]).
+pub const TRAILER_LEN: usize = 28;
+
 /// How a message begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header(pub [u8; VRRP_HEADER_LEN]);

@@ -8,7 +8,7 @@
 //! -k`, rx-vlan-offload) and `veth` hand over an untagged frame, for which XDP has no other mark.
 
 use crate::maps::{RouterEntry, RouterKey, TtlRange, transport};
-use crate::message::{Header, TYPE_ADVERTISEMENT, auth_len};
+use crate::message::{Header, TRAILER_LEN, TYPE_ADVERTISEMENT, auth_len};
 use crate::reason::Reason;
 use crate::report::mix;
 use crate::sample::SAMPLE_PAYLOAD_LEN;
@@ -705,7 +705,20 @@ pub fn advert<A: Address>(frame: &mut impl Load, packet: &Packet<A>) -> Result<A
 /// ours: [`Reason::Accepted`], or the first check that fails.
 #[inline(always)]
 pub fn check<A: Address>(frame: &mut impl Load, advert: &Advert<A>, entry: &RouterEntry) -> Reason {
-    match refusal(frame, advert, entry) {
+    match refusal::<A, false>(frame, advert, entry) {
+        Ok(()) => Reason::Accepted,
+        Err(reason) => reason,
+    }
+}
+
+/// The same where messages may have a trailer ([`crate::hmac`]), which the checksum does not cover over IPv4.
+#[inline(always)]
+pub fn check_signed<A: Address>(
+    frame: &mut impl Load,
+    advert: &Advert<A>,
+    entry: &RouterEntry,
+) -> Reason {
+    match refusal::<A, true>(frame, advert, entry) {
         Ok(()) => Reason::Accepted,
         Err(reason) => reason,
     }
@@ -722,8 +735,28 @@ pub fn check_peer<A: Address>(advert: &Advert<A>, allowed: Option<&TtlRange>) ->
     }
 }
 
+/// Where the trailer of a message is, if it has one: exactly as much behind what it states to be.
 #[inline(always)]
-fn refusal<A: Address>(
+pub fn trailer<A: Address>(advert: &Advert<A>, version: u8) -> Option<usize> {
+    let stated = advert.stated_len(version);
+    (advert.len == stated + TRAILER_LEN).then_some(advert.offset + stated)
+}
+
+/// Bytes of a message that its checksum covers, over IPv4 without the trailer; and what takes the trailer away again from a ones'
+/// complement sum of all.
+#[inline(always)]
+fn uncovered<A: Address>(frame: &impl Load, advert: &Advert<A>, version: u8) -> (usize, u64) {
+    let Some(at) = trailer(advert, version).filter(|_| A::FAMILY == FAMILY_V4) else {
+        return (advert.len, 0);
+    };
+    let words: [u32; TRAILER_LEN / 4] =
+        bytemuck::cast(frame.load_at::<TRAILER_LEN>(at).unwrap_or([0; TRAILER_LEN]));
+    let [a, b, c, d, e, f, g] = words.map(|word| u64::from(!word));
+    (advert.len - TRAILER_LEN, a + b + c + d + e + f + g)
+}
+
+#[inline(always)]
+fn refusal<A: Address, const SIGNED: bool>(
     frame: &mut impl Load,
     advert: &Advert<A>,
     entry: &RouterEntry,
@@ -746,8 +779,14 @@ fn refusal<A: Address>(
 
     let len = advert.len;
     ensure(header.fits(entry.version, size_of::<A>(), len), Reason::VrrpLength)?;
-    let sum = u64::from(frame.sum(advert.offset, len).ok_or(Reason::Truncated)?);
-    let intact = is_intact(sum, entry.version, advert.source, advert.destination, len);
+    let mut sum = u64::from(frame.sum(advert.offset, len).ok_or(Reason::Truncated)?);
+    let mut covered = len;
+    if SIGNED {
+        let trailer;
+        (covered, trailer) = uncovered(frame, advert, entry.version);
+        sum += trailer;
+    }
+    let intact = is_intact(sum, entry.version, advert.source, advert.destination, covered);
     ensure(intact, Reason::Checksum)?;
     ensure(!header.lacks_addresses(entry.version), Reason::NoAddresses)?;
 

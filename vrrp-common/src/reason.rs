@@ -148,6 +148,20 @@ reasons! {
     /// An ICMP redirect of this host, on an interface that has virtual MAC addresses (RFC 9568 sections 8.1.1 and 8.2.1): it would
     /// come from the interface's own address, also to who uses a virtual one as gateway.
     VirtualMacRedirect = "virtual_mac_redirect", Drop, "ICMP redirect of this host, on an interface with virtual MAC addresses";
+    /// Of a router with signed advertisements, where only the daemon checks signatures ([`crate::hmac`]), or nobody yet.
+    HmacUnchecked = "hmac_unchecked", Pass, "not looked at: only the daemon checks signatures here";
+    /// Of a router whose advertisements are to be signed ([`crate::hmac`]): this one is not.
+    HmacMissing = "hmac_missing", Drop, "not signed, which this router demands";
+    /// Its trailer is of an unknown kind.
+    HmacMalformed = "hmac_malformed", Drop, "its signature is of an unknown kind";
+    /// Signed with a key whose number this router does not have.
+    HmacUnknownKey = "hmac_unknown_key", Drop, "signed with a key that this router does not have";
+    /// The signature is wrong: forged, damaged, or with another key of the same number.
+    HmacBad = "hmac_bad", Drop, "wrong signature: forged, or made with another key";
+    /// Signed at another time than now, by more than is permitted.
+    HmacStale = "hmac_stale", Drop, "signed at another time than now: replayed, or the clocks of the hosts differ";
+    /// Not later than the last one of its source.
+    HmacReplay = "hmac_replay", Drop, "not later than the last one of its source: replayed";
 }
 
 impl Reason {
@@ -189,7 +203,13 @@ impl Reason {
             | Self::ZeroInterval
             | Self::Interval
             | Self::AuthType
-            | Self::AuthData => true,
+            | Self::AuthData
+            | Self::HmacMissing
+            | Self::HmacMalformed
+            | Self::HmacUnknownKey
+            | Self::HmacBad
+            | Self::HmacStale
+            | Self::HmacReplay => true,
             Self::Accepted
             | Self::UnknownVrid
             | Self::OtherDestination
@@ -214,7 +234,8 @@ impl Reason {
             | Self::VirtualMacSource
             | Self::VirtualMacEcho
             | Self::NotAccepted
-            | Self::VirtualMacRedirect => false,
+            | Self::VirtualMacRedirect
+            | Self::HmacUnchecked => false,
         }
     }
 

@@ -11,6 +11,7 @@
 use bytemuck::Pod;
 
 use crate::event::{NO_SLOT, RxEvent};
+use crate::hmac::{self, Signatures};
 use crate::lease;
 use crate::maps::{
     Budget, Held, Lease, PEER_ADVERTS, PEER_LAST_SEEN, PEER_OUTRANKS, PEER_PRIORITY, PEER_RESIGNS,
@@ -24,6 +25,7 @@ use crate::report::{
     Class, LIMIT, LOWER_LIMIT, Limit, MASTER_LIMIT, MasterSeen, REFUSAL_LIMIT, REFUSAL_WINDOW_NS,
     ReportFilter, SOURCE_LIMIT, Unreported, mix, source_tag,
 };
+use crate::sha256::Block;
 use crate::shared::SharedWords;
 use crate::{MAX_VRRP_LEN, VRRP_HEADER_LEN};
 
@@ -121,6 +123,9 @@ pub fn receive<A: Address>(path: &mut impl Datapath, packet: &Packet<A>) -> u32 
     };
     let entry = entry.as_ref();
     let Some(slot) = path.slot(entry.slot) else { return Reason::UnknownVrid.index() };
+    if entry.hmac != 0 {
+        return Reason::HmacUnchecked.index();
+    }
     // In one place on the stack for all look-ups: the verifier of Linux 6.1 does not let every copy be written.
     let peer = &PeerKey { slot: entry.slot, source: advert.source.to_field() };
     let reason = check(path, &advert, entry, peer);
@@ -151,6 +156,28 @@ pub fn check<A: Address>(
     let reason = parse::check(frame, advert, entry);
     if reason == Reason::Accepted && entry.transport == transport::PEERS {
         return parse::check_peer(advert, frame.allowed(peer).as_ref());
+    }
+    reason
+}
+
+/// The same of a router that may have keys: they are checked with what the other checks have left, by means of a block of memory.
+#[inline(always)]
+pub fn check_signed<A: Address>(
+    frame: &mut (impl Signatures + Routers),
+    block: &mut Block,
+    advert: &Advert<A>,
+    entry: &RouterEntry,
+    peer: &PeerKey,
+) -> Reason {
+    if entry.hmac == 0 {
+        return check(frame, advert, entry, peer);
+    }
+    let mut reason = parse::check_signed(frame, advert, entry);
+    if reason == Reason::Accepted && entry.transport == transport::PEERS {
+        reason = parse::check_peer(advert, frame.allowed(peer).as_ref());
+    }
+    if reason == Reason::Accepted {
+        reason = hmac::check(frame, block, advert, entry, peer);
     }
     reason
 }

@@ -10,9 +10,9 @@ use aya_ebpf::macros::btf_map;
 use vrrp_common::MAX_VRRP_LEN;
 use vrrp_common::event::RxEvent;
 use vrrp_common::maps::{
-    BUDGETS_PER_ROUTER, Control, DAEMON_COUNTERS, DEFAULT_ENTRIES, Held, Lease, PeerCounters,
-    PeerKey, RING_BYTES, RouterEntry, RouterInfo, RouterKey, Senders, Slot, TtlRange, VipCounters,
-    VipKey4, VipKey6, VirtualMacKey,
+    BUDGETS_PER_ROUTER, Control, DAEMON_COUNTERS, DEFAULT_ENTRIES, Held, HmacKey, HmacKeyId, Lease,
+    PeerCounters, PeerKey, RING_BYTES, RouterEntry, RouterInfo, RouterKey, Senders, Slot, TtlRange,
+    VipCounters, VipKey4, VipKey6, VirtualMacKey,
 };
 use vrrp_common::parse::{Address, V4, V6};
 use vrrp_common::reason::Reason;
@@ -57,6 +57,14 @@ pub static PEERS: LruHashMap<PeerKey, PeerCounters, ENTRIES> = LruHashMap::new()
 /// Few have any, and only the daemon writes it: entries are made when they are needed.
 #[btf_map]
 pub static ALLOWED: HashMap<PeerKey, TtlRange, ENTRIES, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+/// Few have any: entries are made when they are needed.
+#[btf_map]
+pub static HMAC_KEYS: HashMap<HmacKeyId, HmacKey, ENTRIES, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+/// Likewise.
+#[btf_map]
+pub static HMAC_MARKS: HashMap<PeerKey, u64, ENTRIES, { BPF_F_NO_PREALLOC as usize }> =
     HashMap::new();
 #[btf_map]
 pub static COUNTERS: Array<u64, { DAEMON_COUNTERS as usize }, MMAPABLE> = Array::new();

@@ -70,6 +70,7 @@ fn advertisement(interval: AdvertInterval, addresses: &[IpAddr]) -> (Vec<u8>, Ro
         addresses,
         auth: Auth::None,
         v3_pseudo_header: true,
+        signed: false,
     });
     let version = match interval {
         AdvertInterval::Secs(_) => 2,

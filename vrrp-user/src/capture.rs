@@ -129,6 +129,8 @@ pub struct Facts {
     pub tcx: bool,
     /// A router there has a virtual MAC address.
     pub virtual_mac: bool,
+    /// A router there has signed advertisements.
+    pub signed: bool,
     /// Somebody else keeps stopping the ring buffer through which programs report.
     pub ring_taken: bool,
     /// Modes whose programs somebody else keeps taking away. A packet socket has none.
@@ -216,6 +218,8 @@ pub enum PlanReason {
     /// The stack drops what is for another Ethernet address than the interface's own, unless a tc program says otherwise
     /// (`bpf_skb_change_type`): what XDP changes in the frame does not matter to it.
     VirtualMac,
+    /// Only the daemon checks signatures.
+    Signed,
     /// No program can report what it has heard.
     RingTaken,
     /// No program is there for long.
@@ -238,6 +242,9 @@ impl PlanReason {
             }
             Self::VirtualMac => {
                 "routers have virtual MAC addresses there, and XDP cannot take frames to one for ours"
+            }
+            Self::Signed => {
+                "routers have signed advertisements there, which only the daemon checks"
             }
             Self::RingTaken => {
                 "somebody else keeps moving the position to which the ring buffer was read"
@@ -276,6 +283,9 @@ pub fn routed(interface: &str) -> String {
 /// What is to be tried on an interface. What the configuration names comes first, whatever it cannot see, and what is
 /// better is not tried.
 pub fn plan(best: Option<CaptureMode>, facts: Facts) -> Plan {
+    if facts.signed {
+        return Plan { modes: vec![CaptureMode::Raw], why: Some(PlanReason::Signed) };
+    }
     if facts.ring_taken && best != Some(CaptureMode::Raw) {
         return Plan { modes: vec![CaptureMode::Raw], why: Some(PlanReason::RingTaken) };
     }
@@ -298,8 +308,7 @@ fn wanted(best: Option<CaptureMode>, facts: Facts) -> Plan {
 
 fn auto(facts: Facts) -> Plan {
     use CaptureMode::{Generic, Native, Raw, Tc};
-    let Facts { aggregate, vlans_above, tcx, virtual_mac, ring_taken: _, programs_taken: _ } =
-        facts;
+    let Facts { aggregate, vlans_above, tcx, virtual_mac, signed: _, .. } = facts;
     // Without tcx, a tc program outlives a daemon that is killed.
     let in_stack = if tcx { [Tc, Generic, Raw] } else { [Generic, Tc, Raw] };
     if vlans_above {

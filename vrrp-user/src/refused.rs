@@ -165,6 +165,26 @@ impl Refused {
                 "with TTL {}, which is not between min_ttl and max_ttl of that peer, {not_received}",
                 sample.ttl
             )),
+            Reason::HmacMissing => says(format!(
+                "and does not sign it, {not_received}: give it the same auth_hmac, or set `mode permissive` here until it has"
+            )),
+            Reason::HmacMalformed => {
+                says(format!("with a signature of an unknown kind, {not_received}"))
+            }
+            Reason::HmacUnknownKey => says(format!(
+                "and signs it with a key that this router does not have, {not_received}: add that key here, or make active_key \
+                 there one of ours"
+            )),
+            Reason::HmacBad => says(format!(
+                "with a wrong signature, {not_received}: it is forged, or the keys of that number differ"
+            )),
+            Reason::HmacStale => says(format!(
+                "signed at another time than now, {not_received}: it is replayed, or the clocks of the two hosts differ by more \
+                 than time_window (compare `date` on both; `timedatectl timesync-status`, `chronyc tracking`)"
+            )),
+            Reason::HmacReplay => says(format!(
+                "no later than the last one from there, {not_received}: it is replayed, or the clock of that host was set back"
+            )),
             Reason::ImpossibleSource => says(format!(
                 "from an address that no host can have, {not_received}: it is forged, or the sender has no address yet"
             )),
@@ -210,7 +230,8 @@ impl Refused {
             | Reason::VirtualMacSource
             | Reason::VirtualMacEcho
             | Reason::NotAccepted
-            | Reason::VirtualMacRedirect => None,
+            | Reason::VirtualMacRedirect
+            | Reason::HmacUnchecked => None,
         }
     }
 
@@ -309,6 +330,7 @@ mod tests {
             Reason::VirtualMacEcho,
             Reason::NotAccepted,
             Reason::VirtualMacRedirect,
+            Reason::HmacUnchecked,
             Reason::UnknownVrid,
         ];
         for reason in Reason::ALL {

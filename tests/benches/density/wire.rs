@@ -74,6 +74,7 @@ fn frames(load: Load, priority: u8, host: u8) -> Result<Vec<(u32, AdvertFrame)>>
             addresses: &[load.vip(router).into()],
             auth: Auth::None,
             v3_pseudo_header: true,
+            signed: false,
         });
         frames.push((ifindex, frame.map_err(|error| unexpected(&error.to_string()))?));
     }

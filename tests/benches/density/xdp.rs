@@ -347,6 +347,7 @@ fn advert(load: Load) -> Result<Vec<u8>> {
         addresses: &[load.vip(0).into()],
         auth: Auth::None,
         v3_pseudo_header: true,
+        signed: false,
     });
     Ok(frame.map_err(unexpected)?.bytes().to_vec())
 }

@@ -457,6 +457,8 @@ impl Datapath {
             | Effect::UncountAddress { .. }
             | Effect::AddUnicastMac { .. }
             | Effect::RemoveUnicastMac { .. }
+            | Effect::SetHmacKey { .. }
+            | Effect::RemoveHmacKey { .. }
             | Effect::ForgetPeers(_) => {}
             Effect::SetFilter { router, filter } => {
                 self.host.set_filter(router.0, filter);

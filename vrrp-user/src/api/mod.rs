@@ -506,6 +506,9 @@ pub struct RouterStatus {
     /// Whether packets to its addresses are let in, unless that is among the problems.
     #[serde(default = "yes")]
     pub accept: bool,
+    /// How its advertisements are signed, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hmac: Option<HmacStatus>,
     /// Address that advertisements are sent from.
     pub source: Option<String>,
     /// Virtual addresses with prefix length, excluded ones at the end.
@@ -673,6 +676,21 @@ pub enum Happened {
         /// After.
         to: String,
     },
+}
+
+/// How advertisements are signed, without what is secret of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HmacStatus {
+    /// `enforce`, `permissive` or `receive-only`.
+    pub mode: String,
+    /// Number of the key that signs, if any does.
+    pub active_key: Option<u8>,
+    /// Numbers of all keys.
+    pub keys: Vec<u8>,
+    /// `time` or `monotonic`.
+    pub anti_replay: String,
+    /// How far clocks may lie apart, seconds.
+    pub time_window_s: u16,
 }
 
 /// A master that is another router.

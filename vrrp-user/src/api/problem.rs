@@ -25,6 +25,8 @@ pub enum ProblemKind {
     FenceBypassed,
     /// Packets are let in although the router is without accept mode.
     NoAcceptFilter,
+    /// Unsigned advertisements are accepted, although the router has keys.
+    HmacNotEnforced,
     /// A master lacks one of its addresses.
     AddressMissing,
     /// A master lacks one of its routes or rules.

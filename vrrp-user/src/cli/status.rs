@@ -24,8 +24,8 @@ use super::events::happened;
 use super::table::Table;
 use super::terminal::{Colour, Terminal, in_place, state_colour};
 use crate::api::{
-    self, Garp, InterfaceStatus, LastReload, ObjectStatus, RouterDetail, RouterStatus, SCHEMA,
-    Status,
+    self, Garp, HmacStatus, InterfaceStatus, LastReload, ObjectStatus, RouterDetail, RouterStatus,
+    SCHEMA, Status,
 };
 use crate::capture::{WITHOUT_BPF, WITHOUT_PINS, title};
 use crate::control::client;
@@ -628,7 +628,24 @@ fn protocol(detail: &RouterDetail) -> String {
     let mac = detail.router.virtual_mac.as_ref().map(|mac| format!(", virtual MAC address {mac}"));
     let mac = mac.unwrap_or_default();
     let accept = if detail.router.accept { "" } else { ", no accept mode" };
-    format!("VRRP version {version}, VRID {vrid}, {family}{password}{mac}{accept}")
+    let hmac = detail.router.hmac.as_ref().map(signatures).unwrap_or_default();
+    format!("VRRP version {version}, VRID {vrid}, {family}{password}{hmac}{mac}{accept}")
+}
+
+fn signatures(hmac: &HmacStatus) -> String {
+    let HmacStatus { mode, active_key, keys, anti_replay, time_window_s } = hmac;
+    let signs = match active_key {
+        Some(key) => format!("signed with key {key}"),
+        None => "not signed".to_owned(),
+    };
+    let keys: Vec<String> = keys.iter().map(u8::to_string).collect();
+    let plural = if keys.len() == 1 { "" } else { "s" };
+    let keys = keys.join(", ");
+    let clock = match anti_replay.as_str() {
+        "time" => format!("clocks within {time_window_s} s"),
+        _ => "whatever the clock".to_owned(),
+    };
+    format!(", {signs} (auth_hmac: {mode}, checked by key{plural} {keys}, {clock})")
 }
 
 fn advertises(router: &RouterStatus) -> String {
@@ -773,6 +790,7 @@ mod tests {
             transport: vec!["multicast".to_owned()],
             fence: "claim".to_owned(),
             virtual_mac: None,
+            hmac: None,
             accept: true,
             source: Some("10.0.0.1".to_owned()),
             addresses: (1..=5)

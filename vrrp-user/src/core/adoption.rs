@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use vrrp_common::lease::Terms;
-use vrrp_common::maps::{Control, Lease, PeerKey, RouterInfo, RouterKey, capture, state};
+use vrrp_common::maps::{
+    Control, HmacKeyId, Lease, PeerKey, RouterInfo, RouterKey, capture, state,
+};
 
 use super::capacity::{Needs, Sizes};
 use super::{Core, InterfaceAddr};
@@ -265,6 +267,17 @@ impl Core {
             addresses.map(|(at, _)| at).collect(),
             peers.collect(),
         )
+    }
+}
+
+impl Core {
+    /// By which keys signatures are checked.
+    pub fn hmac_key_ids(&self) -> HashSet<HmacKeyId> {
+        let of = |id: RouterId| {
+            let keys = self.router(id).hmac_keys();
+            keys.map(move |(key, _)| HmacKeyId { slot: id.0, key_id: key.get(), reserved: [0; 3] })
+        };
+        self.ids().flat_map(of).collect()
     }
 }
 

@@ -16,6 +16,7 @@ use crate::core::interface_id::InterfaceId;
 use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, Interest, Priority, RouterId, State};
 use crate::refused::{Ours, Refused};
+use crate::types::id::KeyId;
 use crate::types::planted::{Fault, planted};
 use crate::wire::family::{from_field, to_field};
 use crate::wire::vrrp::parse_advert;
@@ -250,6 +251,25 @@ impl Core {
         let Self { routers, effects, .. } = self;
         let allowed = routers[id.0 as usize].allowed();
         effects.extend(allowed.map(|(peer, range)| Effect::Allow { router: id, peer, range }));
+    }
+
+    /// Tells the kernel side by which keys the signatures of others are checked.
+    pub(super) fn set_hmac_keys(&mut self, id: RouterId) {
+        let Self { routers, effects, .. } = self;
+        let keys = routers[id.0 as usize].hmac_keys();
+        effects.extend(keys.map(|(key_id, key)| Effect::SetHmacKey {
+            router: id,
+            id: key_id,
+            key,
+        }));
+    }
+
+    /// The same of those that it had before and that are not among its keys any more.
+    pub(super) fn remove_hmac_keys(&mut self, id: RouterId, old: impl Iterator<Item = KeyId>) {
+        let Self { routers, effects, .. } = self;
+        let router = &routers[id.0 as usize];
+        let old = old.filter(|old| router.hmac_keys().all(|(key_id, _)| key_id != *old));
+        effects.extend(old.map(|key_id| Effect::RemoveHmacKey { router: id, id: key_id }));
     }
 
     /// The same for those that it heard before and that are not among its peers any more.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use vrrp_common::lease::Terms;
-use vrrp_common::maps::{Held, RouterEntry, RouterInfo, RouterKey, TtlRange};
+use vrrp_common::maps::{Held, HmacKey, RouterEntry, RouterInfo, RouterKey, TtlRange};
 use vrrp_common::report::ReportFilter;
 
 use super::Counter;
@@ -18,6 +18,7 @@ use crate::config::socket::SocketAccess;
 use crate::core::interface_id::InterfaceId;
 use crate::engine::time::Nanos;
 use crate::engine::types::{ObjectId, RouterId};
+use crate::types::id::KeyId;
 
 /// Something that is to be done. Where that fails and nothing is to be answered, whoever does it logs it.
 #[allow(missing_docs, reason = "of fields whose names say it")]
@@ -91,6 +92,10 @@ pub enum Effect {
     Allow { router: RouterId, peer: IpAddr, range: TtlRange },
     /// No longer accept it.
     Disallow { router: RouterId, peer: IpAddr },
+    /// Check the signatures of a router by this key.
+    SetHmacKey { router: RouterId, id: KeyId, key: HmacKey },
+    /// No longer by the key of that number.
+    RemoveHmacKey { router: RouterId, id: KeyId },
     /// Tell the kernel side which advertisement need not be reported again.
     Acknowledge {
         router: RouterId,

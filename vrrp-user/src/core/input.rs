@@ -120,6 +120,8 @@ pub enum Input<'a> {
     },
     /// Likewise: they are gone, and cannot be made again, for that reason.
     PinsLost(String),
+    /// The clock of this host was set: it is that many nanoseconds ahead of the time by which inputs come.
+    ClockSet { realtime_offset: u64 },
     /// The daemon is to hand over and to end.
     Stop,
 }

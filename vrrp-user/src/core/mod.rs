@@ -58,6 +58,7 @@ mod router_index;
 mod send;
 mod send_failures;
 mod settling;
+mod signer;
 mod start;
 mod status;
 mod stop;
@@ -201,6 +202,8 @@ pub struct Core {
     unsaid: BTreeSet<RouterId>,
     frames: TxQueue,
     idents: Idents,
+    /// By how many nanoseconds the clock that signs (`CLOCK_REALTIME`) is ahead of ours.
+    realtime_offset: u64,
     unannounced: Unannounced,
     /// What the engine wants besides advertisements, and is not done yet.
     later: VecDeque<Action>,
@@ -364,6 +367,7 @@ impl Core {
             }
             Input::PinsMended { dir, count } => self.pins_mended(&dir, count),
             Input::PinsLost(error) => self.pins_lost(error),
+            Input::ClockSet { realtime_offset } => self.realtime_offset = realtime_offset,
             Input::Stop => self.stop(),
         }
     }

@@ -7,13 +7,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use vrrp_common::VRRP_TTL;
-use vrrp_common::maps::{RouterEntry, RouterInfo, RouterKey, TtlRange, state, transport};
+use vrrp_common::hmac::{Sequence, TRAILER_LEN};
+use vrrp_common::maps::{HmacKey, RouterEntry, RouterInfo, RouterKey, TtlRange, state, transport};
 use vrrp_common::report::ReportFilter;
 
 use super::interface_id::InterfaceAddr;
 use super::interface_table::Interface;
 use super::netlink::{AddressRequest, AssignedAddress};
 use super::send_failures::{Errno, SendFailures, TestFrame, own_fault};
+use super::signer::Signer;
 use super::tx_queue::{Tag, TxQueue};
 use crate::config::model::{self, Authentication, Fence, Peer, Transport, V3Checksum};
 use crate::core::interface_id::InterfaceId;
@@ -21,6 +23,7 @@ use crate::engine::time::{Centisecs, Nanos};
 use crate::engine::types::{
     AdvertInterval, FaultCause, Link, Priority, RouterId, RouterSpec, SendError, Version, Vrid,
 };
+use crate::types::id::KeyId;
 use crate::wire::ethernet::multicast;
 use crate::wire::family::{Family, to_field};
 use crate::wire::frame::{AdvertFrame, AdvertParams, advert_len};
@@ -83,8 +86,8 @@ pub struct RouterRuntime {
     pub name: Arc<str>,
     /// Interface on which it advertises.
     pub interface: Arc<str>,
-    /// How its advertisements travel, when that is not as those of most do.
-    transport: Option<Box<Transport>>,
+    /// How its advertisements travel, and what signs them, when that is not as with most.
+    rare: Option<Box<Rare>>,
     /// Line in the configuration file, for messages.
     pub line: u32,
     /// It is no longer in the configuration, and only its name is still of use.
@@ -102,6 +105,14 @@ const _: () = {
     assert!(offset_of!(RouterRuntime, link) < 64, "an advertisement needs one cache line");
     assert!(size_of::<RouterRuntime>() <= 4 * 64, "there are thousands");
 };
+
+/// What most routers have not.
+struct Rare {
+    /// How its advertisements travel.
+    transport: Transport,
+    /// What signs them.
+    signer: Option<Signer>,
+}
 
 /// Advertisements ready to be sent.
 enum Frames {
@@ -188,6 +199,14 @@ impl Address {
 /// How advertisements of most routers travel.
 const USUAL: Transport = Transport::Multicast { source: None, group: None };
 
+impl Rare {
+    fn of(config: &model::RouterConfig) -> Option<Self> {
+        let signer = config.hmac.as_ref().map(Signer::new);
+        let is_rare = config.transport != USUAL || signer.is_some();
+        is_rare.then(|| Self { transport: config.transport.clone(), signer })
+    }
+}
+
 /// What `ROUTERS` must hold.
 pub type Registration = (RouterKey, RouterEntry);
 
@@ -230,7 +249,7 @@ impl RouterRuntime {
             name: config.name.as_str().into(),
             interface,
             family: config.family(),
-            transport: (config.transport != USUAL).then(|| Box::new(config.transport.clone())),
+            rare: Rare::of(config).map(Box::new),
             owner: config.priority == Priority::OWNER,
             may_be_down: config.dont_track_primary,
             track_source: config.track_source,
@@ -276,6 +295,9 @@ impl RouterRuntime {
         let mut new =
             Self { local, link, failing, failed, failures, ack, filter, filter_since, ..new };
         new.frames = local.map_or(Frames::None, |local| new.frames_from(local));
+        if let (Some(new), Some(old)) = (new.signer_mut(), self.signer()) {
+            new.go_on_after(old.last());
+        }
         if let (Frames::Group(old), Frames::Group(new)) = (&mut self.frames, &mut new.frames) {
             new.exchange_memory(old);
         }
@@ -296,7 +318,7 @@ impl RouterRuntime {
         self.addresses = Box::default();
         self.address_devs = None;
         self.advertised = 0;
-        self.transport = None;
+        self.rare = None;
         self.failures = None;
     }
 
@@ -541,7 +563,28 @@ impl RouterRuntime {
     /// Length of its advertisements as IP packets, bytes.
     pub fn advert_len(&self) -> u16 {
         let len = advert_len(self.family, self.version(), self.advertised as usize);
+        let len = len + if self.is_signed() { TRAILER_LEN } else { 0 };
         u16::try_from(len).unwrap_or(u16::MAX)
+    }
+
+    /// Whether its advertisements are signed.
+    fn is_signed(&self) -> bool {
+        self.signer().is_some_and(|signer| signer.active_key().is_some())
+    }
+
+    /// What signs its advertisements, and those of others are checked by.
+    pub fn signer(&self) -> Option<&Signer> {
+        self.rare.as_ref()?.signer.as_ref()
+    }
+
+    /// The same.
+    pub fn signer_mut(&mut self) -> Option<&mut Signer> {
+        self.rare.as_mut()?.signer.as_mut()
+    }
+
+    /// The keys by which advertisements of others are checked.
+    pub fn hmac_keys(&self) -> impl Iterator<Item = (KeyId, HmacKey)> {
+        self.signer().into_iter().flat_map(|signer| signer.keys().iter().copied())
     }
 
     /// How the checksum of version 3 is computed.
@@ -574,7 +617,7 @@ impl RouterRuntime {
     }
 
     fn transport(&self) -> &Transport {
-        self.transport.as_deref().unwrap_or(&USUAL)
+        self.rare.as_ref().map_or(&USUAL, |rare| &rare.transport)
     }
 
     /// Whom it sends to; `None` for the group.
@@ -654,7 +697,7 @@ impl RouterRuntime {
         };
         let source = local.source.map_or([0; 16], to_field);
         let destination = if self.peers().is_some() { source } else { to_field(self.group()) };
-        RouterEntry {
+        let entry = RouterEntry {
             slot: id.0,
             version: self.version().number(),
             transport: match self.peers() {
@@ -672,8 +715,9 @@ impl RouterRuntime {
             destination,
             mac: if local.aggregate { [0; 6] } else { local.mac },
             link_local_first: self.link_local_first.into(),
-            reserved: 0,
-        }
+            ..RouterEntry::default()
+        };
+        self.signer().map_or(entry, |signer| signer.entry(entry))
     }
 
     fn frames_from(&self, local: LocalEnd) -> Frames {
@@ -702,6 +746,7 @@ impl RouterRuntime {
                     Authentication::Pass(password) => Auth::Password(password),
                 },
                 v3_pseudo_header: self.v3_checksum == V3Checksum::Rfc5798,
+                signed: self.is_signed(),
             })
             // More than 255 addresses, which the configuration refuses.
             .inspect_err(|error| log::error!("{}: {error}", self.label()))
@@ -728,13 +773,15 @@ impl RouterRuntime {
         u64::from(local) ^ u64::from(frame)
     }
 
-    /// Queues the advertisement, or one for each peer. Whether there is anything to send.
+    /// Queues the advertisement, or one for each peer, signed by that clock if it is signed. Whether there is anything to
+    /// send.
     pub fn advertise(
         &mut self,
         priority: Priority,
         queue: &mut TxQueue,
         idents: &mut Idents,
         id: RouterId,
+        clock: Sequence,
     ) -> bool {
         let Some(local) = self.local else { return false };
         if let Some(Link::Down(
@@ -750,10 +797,16 @@ impl RouterRuntime {
             self.failures = None;
         }
         let renews = priority != Priority::RESIGN;
+        let mut signer = self.rare.as_mut().and_then(|rare| rare.signer.as_mut());
+        if let Some(signer) = &mut signer {
+            signer.advance(clock);
+        }
+        let signer = signer.as_deref();
         match &mut self.frames {
             Frames::None => false,
             Frames::Group(frame) => {
                 frame.set_priority(priority);
+                signer.inspect(|signer| signer.sign(frame));
                 frame.identify(idents);
                 let tag = Tag::Advert { router: id, first: true, renews };
                 queue.push(local.iface, frame.bytes(), tag);
@@ -765,6 +818,7 @@ impl RouterRuntime {
                 let mut first = true;
                 for (peer, frame) in peers {
                     frame.set_priority(priority);
+                    signer.inspect(|signer| signer.sign(frame));
                     frame.identify(idents);
                     let tag = Tag::Advert { router: id, first, renews };
                     queue.push_ip(local.iface, *peer, frame.ip_bytes(), tag);

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use vrrp_common::hmac::Sequence;
+
 use super::effect::{Effect, InfoChange};
 use super::send_failures::{Errno, own_fault};
 use super::tx_queue::{BATCH, Tag, TxQueue};
@@ -75,11 +77,18 @@ impl Core {
         if priority == Priority::RESIGN {
             self.leave_unicast_filter(id);
         }
+        let clock = Sequence::at(self.now.0.wrapping_add(self.realtime_offset));
         let Self { routers, frames, idents, .. } = self;
-        let queued = routers[id.0 as usize].advertise(priority, frames, idents, id);
+        let queued = routers[id.0 as usize].advertise(priority, frames, idents, id, clock);
         if queued && priority == Priority::RESIGN {
             self.publish(id, InfoChange::Resigned);
         }
+    }
+
+    /// The sequence of the last advertisement of a router, if that was signed.
+    pub fn signed_with(&self, id: RouterId) -> Option<Sequence> {
+        let signer = self.router(id).signer()?;
+        Some(signer.last()).filter(|last| *last != Sequence::default())
     }
 
     /// Looks at what the next advertisements need, and has `look` do so elsewhere. In a second without work it has left the

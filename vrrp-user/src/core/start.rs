@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use vrrp_common::hmac::Sequence;
 use vrrp_common::maps::{RouterInfo, state};
 use vrrp_common::report::ReportFilter;
 
@@ -125,6 +126,7 @@ fn goes_on(new: RouterInfo, before: &RouterInfo, adopted: bool) -> RouterInfo {
     };
     RouterInfo {
         adverts_sent: before.adverts_sent,
+        hmac_sequence: before.hmac_sequence,
         priority_zero_sent: before.priority_zero_sent,
         send_errors: before.send_errors,
         became_master: before.became_master,
@@ -226,6 +228,7 @@ impl Core {
             tracking,
             frames: TxQueue::default(),
             idents: Idents::new(boot.first_ident),
+            realtime_offset: 0,
             unannounced: Unannounced::default(),
             later: VecDeque::new(),
             forwarding: Forwarding::default(),
@@ -250,8 +253,12 @@ impl Core {
             );
             core.index.add(id, &core.routers[id.0 as usize]);
             core.allow_peers(id);
+            core.set_hmac_keys(id);
             core.engine.add_router(id, spec);
             if let Some(before) = before {
+                if let Some(signer) = core.router_mut(id).signer_mut() {
+                    signer.go_on_after(Sequence(before.hmac_sequence));
+                }
                 core.engine.continue_mismatches(id, before.address_list_mismatch);
                 core.forget_reported(id, matches!(masters.get(&id), Some(Ok(_))));
             }
@@ -317,6 +324,7 @@ impl Core {
             | Input::Fenced { .. }
             | Input::PinsMended { .. }
             | Input::PinsLost(_)
+            | Input::ClockSet { .. }
             | Input::Stop) => self.handle_running(other),
         }
         self.begin_if_ready();

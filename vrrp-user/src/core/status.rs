@@ -10,6 +10,7 @@ use super::Core;
 use super::interface_id::InterfaceAddr;
 use super::interface_table::{Capture, Subnets};
 use super::route_book::{Object, ObjectView};
+use super::signer::Signer;
 use crate::api::events::{Events, Record, WallClock, Whose, health};
 use crate::api::history::{Cursor, Entry, EventKind, EventSource};
 use crate::api::problem::{Limitation, Problem, ProblemCounts, ProblemKind};
@@ -279,6 +280,7 @@ impl Core {
             fence: if router.owner { "off" } else { router.fence.name() }.to_owned(),
             virtual_mac: router.any_virtual_mac().map(|mac| Colons(mac).to_string()),
             accept: router.accept,
+            hmac: router.signer().map(Signer::status),
             source: router.source_in_use().map(|source| source.to_string()),
             addresses: addresses.collect(),
             problems,
@@ -324,6 +326,8 @@ impl Core {
         problems.extend(foreign.map(of(ProblemKind::ForeignAddress)));
         problems.extend(self.fence_problem(id).map(of(ProblemKind::NoFence)));
         problems.extend(self.accept_problem(id).map(of(ProblemKind::NoAcceptFilter)));
+        let unsigned = self.router(id).signer().and_then(Signer::problem);
+        problems.extend(unsigned.map(of(ProblemKind::HmacNotEnforced)));
         if state == State::Master && since > ADDING {
             let missing = self
                 .interface_addrs(id)

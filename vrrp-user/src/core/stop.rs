@@ -56,6 +56,7 @@ impl Core {
                     self.stopped();
                 }
             }
+            Input::ClockSet { realtime_offset } => self.realtime_offset = realtime_offset,
             // What is decided from now on would be for nothing.
             Input::Received { .. }
             | Input::Damaged { .. }

@@ -124,5 +124,8 @@ impl Driver {
         if let Err(error) = self.datapath.retain_keys(&routers, &addresses, &peers) {
             log::error!("keys of a killed daemon: {}", bpf::chain(&error));
         }
+        if let Err(error) = self.datapath.retain_hmac_keys(&self.core.hmac_key_ids()) {
+            log::error!("keys of signatures of a killed daemon: {}", bpf::chain(&error));
+        }
     }
 }

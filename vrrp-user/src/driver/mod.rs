@@ -45,7 +45,7 @@ use crate::io::raw::RawSocket;
 use crate::io::reader::Reader;
 use crate::io::ring::EventRing;
 use crate::io::scripts::{Board, Found, Plan, Scripts};
-use crate::io::timer::{self, Timer};
+use crate::io::timer::{self, ClockSteps, Timer};
 use crate::io::tracked::{self, Watch};
 use crate::io::tx::{Memberships, Tx};
 use crate::io::unicast_filter::UnicastFilter;
@@ -115,6 +115,7 @@ struct Reading {
 struct Sources {
     ring: EventRing,
     timer: Timer,
+    clock: ClockSteps,
     questions: mpsc::Receiver<Question>,
     signals: mpsc::Receiver<SignalKind>,
     /// What tracked scripts find out.
@@ -162,6 +163,10 @@ impl Driver {
                     if let Err(error) = result {
                         log::error!("timer: {error}");
                     }
+                }
+                () = sources.clock.set() => {
+                    let realtime_offset = timer::realtime_offset();
+                    self.handle(timer::now(), Input::ClockSet { realtime_offset });
                 }
                 report = self.netlink.next() => self.reported(report)?,
                 Some(report) = sources.tracked.recv() => self.tracked(report),
@@ -246,6 +251,9 @@ impl Driver {
         for id in frames.adverts() {
             if let Err(error) = self.datapath.count_advert(id.0) {
                 log::error!("{}: {}", self.core.label(id), bpf::chain(&error));
+            }
+            if let Some(sequence) = self.core.signed_with(id) {
+                let _ = self.datapath.note_hmac_sequence(id.0, sequence);
             }
         }
         self.core.sent(now, &refused);

@@ -120,6 +120,14 @@ impl Driver {
                 let done = self.datapath.disallow(router.0, peer);
                 log_error(done, || format!("{}: {peer} is still heard", self.core.label(router)));
             }
+            Effect::SetHmacKey { router, id, key } => {
+                let done = self.datapath.set_hmac_key(router.0, id, key);
+                log_error(done, || format!("{}: key {id} is not used", self.core.label(router)));
+            }
+            Effect::RemoveHmacKey { router, id } => {
+                let done = self.datapath.remove_hmac_key(router.0, id);
+                log_error(done, || format!("{}: key {id} is still used", self.core.label(router)));
+            }
             Effect::Acknowledge { router, digest } => {
                 let done = self.datapath.set_ack(router.0, digest);
                 self.log_failure(router, done);

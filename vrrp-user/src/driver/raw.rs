@@ -5,16 +5,19 @@ use std::io;
 use std::ops::Range;
 
 use vrrp_common::event::RxEvent;
-use vrrp_common::maps::{PeerKey, RouterEntry, RouterKey, TtlRange};
+use vrrp_common::hmac::{Sequence, Signatures};
+use vrrp_common::maps::{HmacKey, HmacKeyId, PeerKey, RouterEntry, RouterKey, TtlRange};
 use vrrp_common::parse::{self, Address, Load, Packet};
 use vrrp_common::reason::Reason;
 use vrrp_common::receive::{self, Routers};
+use vrrp_common::sha256::Block;
 
 use super::Driver;
 use crate::core::{Input, InterfaceId};
 use crate::engine::time::Nanos;
 use crate::io::bpf;
 use crate::io::raw::RawSocket;
+use crate::io::timer;
 
 /// Frames that are read before timers are looked at again.
 const AT_ONCE: usize = 1024;
@@ -27,12 +30,21 @@ pub(super) async fn readable(socket: &mut Option<RawSocket>) -> io::Result<()> {
     }
 }
 
+/// Keys and sequences of signed advertisements.
+trait HmacMaps {
+    fn key(&self, id: &HmacKeyId) -> Option<HmacKey>;
+    fn mark(&self, peer: &PeerKey) -> Option<Sequence>;
+}
+
 /// A frame, and what it is judged by.
 struct Frame<'a, R> {
     bytes: &'a [u8],
     /// Whether the kernel says that it is for another host.
     for_other_host: bool,
     routers: &'a R,
+    clock: Sequence,
+    /// What is to be remembered of it.
+    mark: Option<(PeerKey, Sequence)>,
 }
 
 impl<R: Routers> Routers for Frame<'_, R> {
@@ -69,6 +81,25 @@ impl<R> Load for Frame<'_, R> {
     }
 }
 
+impl<R: HmacMaps> Signatures for Frame<'_, R> {
+    fn hmac_key(&self, id: &HmacKeyId) -> Option<HmacKey> {
+        self.routers.key(id)
+    }
+
+    fn mark(&self, peer: &PeerKey) -> Option<Sequence> {
+        self.routers.mark(peer)
+    }
+
+    fn set_mark(&mut self, peer: &PeerKey, sequence: Sequence) -> bool {
+        self.mark = Some((*peer, sequence));
+        true
+    }
+
+    fn clock(&self) -> Sequence {
+        self.clock
+    }
+}
+
 /// What a frame of protocol 112 is.
 #[derive(Debug, PartialEq, Eq)]
 struct Judgement {
@@ -77,11 +108,13 @@ struct Judgement {
     slot: Option<u32>,
     /// An accepted advertisement, and where in the frame its message is.
     accepted: Option<(RxEvent, Range<usize>)>,
+    /// The sequence of a signed one.
+    mark: Option<(PeerKey, Sequence)>,
 }
 
 impl Judgement {
     fn refused(reason: Reason) -> Self {
-        Self { reason, slot: None, accepted: None }
+        Self { reason, slot: None, accepted: None, mark: None }
     }
 }
 
@@ -97,8 +130,18 @@ impl Routers for bpf::Datapath {
     }
 }
 
+impl HmacMaps for bpf::Datapath {
+    fn key(&self, id: &HmacKeyId) -> Option<HmacKey> {
+        self.hmac_key(id)
+    }
+
+    fn mark(&self, peer: &PeerKey) -> Option<Sequence> {
+        self.hmac_mark(peer)
+    }
+}
+
 /// `None` for what is not of protocol 112.
-fn check(frame: Frame<'_, impl Routers>, ifindex: u32, at: Nanos) -> Option<Judgement> {
+fn check(frame: Frame<'_, impl Routers + HmacMaps>, ifindex: u32, at: Nanos) -> Option<Judgement> {
     match parse::ipv4(&frame) {
         Some(packet) if packet.is_vrrp() => check_packet(frame, &packet, ifindex, at),
         Some(_) => None,
@@ -111,7 +154,7 @@ fn check(frame: Frame<'_, impl Routers>, ifindex: u32, at: Nanos) -> Option<Judg
 
 /// As `receive` of the kernel side, with a packet of protocol 112.
 fn check_packet<A: Address>(
-    mut frame: Frame<'_, impl Routers>,
+    mut frame: Frame<'_, impl Routers + HmacMaps>,
     packet: &Packet<A>,
     ifindex: u32,
     at: Nanos,
@@ -125,8 +168,10 @@ fn check_packet<A: Address>(
     };
     let entry = entry.as_ref();
     let peer = PeerKey { slot: entry.slot, source: advert.source.to_field() };
-    let reason = receive::check(&mut frame, &advert, entry, &peer);
+    let mut block = Block::new([0; 8]);
+    let reason = receive::check_signed(&mut frame, &mut block, &advert, entry, &peer);
     let mut judgement = Judgement { slot: Some(entry.slot), ..Judgement::refused(reason) };
+    judgement.mark = frame.mark;
     if reason == Reason::Accepted {
         let event = receive::event(&advert, ifindex, entry.slot, at.0, 0);
         judgement.accepted = Some((event, advert.offset..advert.offset + advert.len));
@@ -158,11 +203,24 @@ impl Driver {
                 continue;
             }
             let for_other_host = received.for_other_host;
-            let frame = Frame { bytes: received.frame, for_other_host, routers: &self.datapath };
+            let frame = Frame {
+                bytes: received.frame,
+                for_other_host,
+                routers: &self.datapath,
+                clock: Sequence::at(received.at.0.wrapping_add(timer::realtime_offset())),
+                mark: None,
+            };
             let Some(judgement) = check(frame, received.ifindex, received.at) else {
                 continue;
             };
-            let Judgement { reason, slot, accepted } = judgement;
+            let Judgement { mut reason, slot, mut accepted, mark } = judgement;
+            if let Some((peer, sequence)) = mark
+                && let Err(error) = self.datapath.set_hmac_mark(peer, sequence)
+            {
+                log::debug!("{}", bpf::chain(&error));
+                // What cannot be remembered could be replayed.
+                (reason, accepted) = (Reason::HmacReplay, None);
+            }
             self.datapath.count_reason(reason);
             if let Some(slot) = slot.filter(|_| reason.is_for_router()) {
                 self.datapath.note_in_slot(slot, received.at.0, accepted.is_some());
@@ -204,12 +262,34 @@ mod tests {
         }
     }
 
+    impl HmacMaps for One {
+        fn key(&self, _: &HmacKeyId) -> Option<HmacKey> {
+            None
+        }
+
+        fn mark(&self, _: &PeerKey) -> Option<Sequence> {
+            None
+        }
+    }
+
     /// One IPv6 router.
     struct Six;
 
+    impl HmacMaps for Six {
+        fn key(&self, _: &HmacKeyId) -> Option<HmacKey> {
+            None
+        }
+
+        fn mark(&self, _: &PeerKey) -> Option<Sequence> {
+            None
+        }
+    }
+
     impl Six {
         fn checked(&self, bytes: &[u8]) -> Option<Judgement> {
-            check(Frame { bytes, for_other_host: false, routers: self }, 2, Nanos(5))
+            let (clock, mark) = (Sequence(0), None);
+            let frame = Frame { bytes, for_other_host: false, routers: self, clock, mark };
+            check(frame, 2, Nanos(5))
         }
     }
 
@@ -249,7 +329,8 @@ mod tests {
     }
 
     fn checked(bytes: &[u8], for_other_host: bool, ifindex: u32) -> Option<Judgement> {
-        check(Frame { bytes, for_other_host, routers: &One }, ifindex, Nanos(5))
+        let (clock, mark) = (Sequence(0), None);
+        check(Frame { bytes, for_other_host, routers: &One, clock, mark }, ifindex, Nanos(5))
     }
 
     #[test]

@@ -17,12 +17,12 @@ use super::{Driver, Sources, panics, reload};
 use crate::capture as modes;
 use crate::config::model::{Config, RouterConfig, Scheduling};
 use crate::control::server::{self, Channels};
-use crate::core::{Boot, Core, Counter, Needs, Sizes};
+use crate::core::{Boot, Core, Counter, Input, Needs, Sizes};
 use crate::io::bpf::{self, Datapath, Feature, Without};
 use crate::io::lockfile::{self, LOCK, LockFile, LockedDir, SharedLock};
 use crate::io::netlink::{self, AcceptFilter, Netlink, restore_settings};
 use crate::io::scripts::{Board, Plan, Scripts};
-use crate::io::timer::{self, Timer};
+use crate::io::timer::{self, ClockSteps, Timer};
 use crate::io::tx::{Memberships, Tx};
 use crate::io::unicast_filter::UnicastFilter;
 use crate::io::{descriptors, handover, memory, netns, sched, tracked};
@@ -470,6 +470,7 @@ impl Driver {
             readings: read,
             ring,
             timer,
+            clock: ClockSteps::new(),
             questions,
             signals: listener,
             finds,
@@ -510,6 +511,8 @@ impl Driver {
             before,
         };
         driver.perform_all(timer::now());
+        let realtime_offset = timer::realtime_offset();
+        driver.handle(timer::now(), Input::ClockSet { realtime_offset });
         match driver.not_watched.take() {
             Some(source) => Err(Error::Os { what: "cannot watch what is tracked", source }),
             None => Ok((driver, sources)),

@@ -7,6 +7,7 @@ mod adoption;
 mod attach;
 mod error;
 mod filters;
+mod hmac;
 mod leases;
 mod load;
 mod maps;
@@ -30,9 +31,10 @@ use aya::Ebpf;
 use aya::maps::{MapData, RingBuf};
 use aya::programs::{SchedClassifier, Xdp};
 use vrrp_common::maps::{
-    ALLOWED, BUDGETS_PER_ROUTER, CONTROL, COUNTERS, Control, EVENTS, HELD4, HELD6, INFO,
-    INGRESS_PROGRAM, LEASES, PEERS, PeerKey, ROUTERS, RouterEntry, RouterInfo, RouterKey, SLOTS,
-    SOURCE_KEY, Slot, TtlRange, VIPS4, VIPS6, VIRTUAL_MAC_SET, VIRTUAL_MACS,
+    ALLOWED, BUDGETS_PER_ROUTER, CONTROL, COUNTERS, Control, EVENTS, HELD4, HELD6, HMAC_KEYS,
+    HMAC_MARKS, HmacKey, HmacKeyId, INFO, INGRESS_PROGRAM, LEASES, PEERS, PeerKey, ROUTERS,
+    RouterEntry, RouterInfo, RouterKey, SLOTS, SOURCE_KEY, Slot, TtlRange, VIPS4, VIPS6,
+    VIRTUAL_MAC_SET, VIRTUAL_MACS,
 };
 
 pub use self::adoption::{other_owner, pin_facts};
@@ -44,9 +46,9 @@ pub use self::filters::{StaleFilter, remove_stale_filters, stale_filters};
 use self::filters::{filter_handle, tidy_filters};
 pub use self::leases::Leases;
 use self::load::{
-    BUDGETS, INGRESS, Programs, Refused, allowed_entries, classifier, lacks, load_object,
-    load_programs, loaded, loader, peers, pin_programs, ring_bytes, taken, virtual_mac_entries,
-    xdp,
+    BUDGETS, INGRESS, Programs, Refused, allowed_entries, classifier, hmac_entries, lacks,
+    load_object, load_programs, loaded, loader, peers, pin_programs, ring_bytes, taken,
+    virtual_mac_entries, xdp,
 };
 pub use self::load::{OBJECT_DIGEST, Trial, begin, has_tcx, try_load};
 pub(super) use self::maps::cpus;
@@ -98,6 +100,8 @@ fn load_anew(
     loader.map_max_entries(PEERS, peers(sizes.routers));
     loader.map_max_entries(ALLOWED, allowed_entries(sizes));
     loader.map_max_entries(VIRTUAL_MACS, virtual_mac_entries(sizes));
+    loader.map_max_entries(HMAC_KEYS, hmac_entries(sizes));
+    loader.map_max_entries(HMAC_MARKS, hmac_entries(sizes));
     loader.map_max_entries(HELD4, sizes.vips);
     loader.map_max_entries(HELD6, sizes.vips6);
     loader.map_max_entries(EVENTS, ring_bytes(sizes.routers));
@@ -143,6 +147,8 @@ pub struct Datapath {
     routers: Entries<RouterKey, RouterEntry>,
     peers: Peers,
     allowed: Entries<PeerKey, TtlRange>,
+    hmac_keys: Entries<HmacKeyId, HmacKey>,
+    hmac_marks: Entries<PeerKey, u64>,
     slots: MmapArray<Slot>,
     /// None without BPF: then there is nobody who could fence a router.
     leases: Option<Leases>,
@@ -231,6 +237,8 @@ impl Datapath {
             routers: Entries::Own(StdHashMap::new()),
             peers: Peers::Own(Arc::clone(&own)),
             allowed: Entries::Own(StdHashMap::new()),
+            hmac_keys: Entries::Own(StdHashMap::new()),
+            hmac_marks: Entries::Own(StdHashMap::new()),
             slots: own.slots()?,
             leases: None,
             senders: None,
@@ -349,6 +357,8 @@ impl Datapath {
             vips: Vips::take(&mut source, sizes)?,
             peers: Peers::Shared(take(&mut source, PEERS)?),
             allowed: Entries::Shared(take(&mut source, ALLOWED)?),
+            hmac_keys: Entries::Shared(take(&mut source, HMAC_KEYS)?),
+            hmac_marks: Entries::Shared(take(&mut source, HMAC_MARKS)?),
             slots: mmap_array(&mut source, SLOTS)?,
             leases: Some(Leases::take(&mut source)?),
             senders: Some(leases::senders(&mut source)?),

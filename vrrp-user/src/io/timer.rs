@@ -164,6 +164,68 @@ impl Timer {
     }
 }
 
+/// By how many nanoseconds `CLOCK_REALTIME` is ahead of [`now`]: a constant until somebody sets the clock.
+pub fn realtime_offset() -> u64 {
+    let realtime = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let realtime = realtime.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX));
+    realtime.wrapping_sub(now().0)
+}
+
+/// Says when somebody sets the clock: a timer on it that never fires is cancelled then (`TFD_TIMER_CANCEL_ON_SET`,
+/// timerfd_create(2)).
+pub struct ClockSteps {
+    fd: Option<AsyncFd<Fd>>,
+}
+
+impl Default for ClockSteps {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ClockSteps {
+    /// Needs the I/O driver of a runtime. Where there is no such timer, nothing is ever said.
+    pub fn new() -> Self {
+        let fd = Self::armed();
+        if let Err(error) = &fd {
+            log::warn!("nobody says when the clock is set: {error}");
+        }
+        Self { fd: fd.ok() }
+    }
+
+    fn armed() -> io::Result<AsyncFd<Fd>> {
+        let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
+        let fd = Fd(TimerFd::new(ClockId::CLOCK_REALTIME, flags)?);
+        Self::arm(&fd)?;
+        // SAFETY: as in `Timer::new`.
+        Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE)? })
+    }
+
+    fn arm(fd: &Fd) -> nix::Result<()> {
+        let never = Expiration::OneShot(TimeSpec::new(i64::from(u32::MAX), 0));
+        let flags =
+            TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
+        fd.0.set(never, flags)
+    }
+
+    /// Waits until the clock is set. Cancel safe.
+    pub async fn set(&mut self) {
+        let Some(fd) = &self.fd else { return std::future::pending().await };
+        loop {
+            let Ok(mut guard) = fd.readable().await else { return std::future::pending().await };
+            guard.clear_ready();
+            match fd.get_ref().0.wait() {
+                Err(nix::errno::Errno::EAGAIN) => {}
+                // ECANCELED, as a rule.
+                Ok(()) | Err(_) => {
+                    let _ = Self::arm(fd.get_ref());
+                    return;
+                }
+            }
+        }
+    }
+}
+
 /// A reading of [`now`] as this process's `CLOCK_MONOTONIC` has it, and not zero.
 fn in_namespace(at: Nanos, offset: i64) -> Nanos {
     Nanos(at.0.saturating_add_signed(offset).max(1))

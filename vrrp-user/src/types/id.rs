@@ -24,6 +24,9 @@ impl fmt::Display for Vrid {
     }
 }
 
+/// The number of a key that signs advertisements, 1-255, as it stands in them.
+pub type KeyId = std::num::NonZeroU8;
+
 /// Index of a router in the engine; the same index in the shared maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouterId(pub u32);

@@ -2,15 +2,19 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use ::hmac::{Hmac, KeyInit, Mac as _};
+use sha2::Sha256;
 use vrrp_common::IPPROTO_VRRP;
+use vrrp_common::hmac::{self, HEAD_LEN, HMAC_SHA256_128, Head, Sequence, TAG_LEN, TRAILER_LEN};
+use vrrp_common::message::Header;
 
 use super::ethernet::{BROADCAST, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Mac};
-use super::family::Family;
+use super::family::{Family, to_field};
 use super::ipv4::Idents;
 use super::vrrp::Auth;
 use super::{Error, arp, array, ethernet, ipv4, ipv6, ndisc, vrrp};
 use crate::types::advert::{AdvertInterval, Priority, Version};
-use crate::types::id::Vrid;
+use crate::types::id::{KeyId, Vrid};
 
 /// Offset of the IP header in a frame.
 const IP: usize = ethernet::HEADER_LEN;
@@ -44,6 +48,8 @@ pub struct AdvertParams<'a> {
     pub auth: Auth,
     /// Whether the version 3 checksum over IPv4 covers the pseudo-header (RFC 5798) or not (RFC 9568).
     pub v3_pseudo_header: bool,
+    /// Whether a trailer follows the message, for [`AdvertFrame::sign`].
+    pub signed: bool,
 }
 
 /// An advertisement ready to be sent.
@@ -54,6 +60,16 @@ pub struct AdvertFrame {
     pseudo: bool,
     /// Which counter of [`Idents`] its identifications come from.
     counter: u8,
+    /// Whether a trailer follows the message.
+    signed: bool,
+}
+
+/// What advertisements are signed with.
+pub type SigningKey = Hmac<Sha256>;
+
+/// A key as the library wants it.
+pub fn signing_key(secret: &[u8]) -> Option<SigningKey> {
+    SigningKey::new_from_slice(secret).ok()
 }
 
 impl AdvertFrame {
@@ -67,11 +83,13 @@ impl AdvertFrame {
             auth: params.auth,
         };
         let len = message.buffer_len()?;
-        let payload_len = u16::try_from(len).map_err(|_| Error::Not("a possible IP length"))?;
+        let trailer = if params.signed { TRAILER_LEN } else { 0 };
+        let payload_len =
+            u16::try_from(len + trailer).map_err(|_| Error::Not("a possible IP length"))?;
         let (destination, source) = (params.dest_mac, params.source_mac);
         let bytes = match (params.source, params.destination) {
             (IpAddr::V4(from), IpAddr::V4(to)) => {
-                let mut bytes = vec![0; IP + ipv4::HEADER_LEN + len];
+                let mut bytes = vec![0; IP + ipv4::HEADER_LEN + len + trailer];
                 ethernet::Repr { destination, source, ethertype: ETHERTYPE_IPV4 }.emit(&mut bytes);
                 ipv4::Repr {
                     tos: TOS,
@@ -89,7 +107,7 @@ impl AdvertFrame {
                 bytes
             }
             (IpAddr::V6(from), IpAddr::V6(to)) => {
-                let mut bytes = vec![0; IP + ipv6::HEADER_LEN + len];
+                let mut bytes = vec![0; IP + ipv6::HEADER_LEN + len + trailer];
                 ethernet::Repr { destination, source, ethertype: ETHERTYPE_IPV6 }.emit(&mut bytes);
                 ipv6::Repr {
                     traffic_class: TOS,
@@ -114,9 +132,9 @@ impl AdvertFrame {
             IpAddr::V4(source) => Idents::counter(source),
             IpAddr::V6(_) => 0,
         };
-        let mut frame = Self { bytes: bytes.into(), pseudo, counter };
+        let mut frame = Self { bytes: bytes.into(), pseudo, counter, signed: params.signed };
         let vrrp = frame.vrrp();
-        message.emit(&mut frame.bytes[vrrp..]);
+        message.emit(&mut frame.bytes[vrrp..vrrp + len]);
         frame.fill_checksum();
         Ok(frame)
     }
@@ -151,7 +169,41 @@ impl AdvertFrame {
                 (source.into(), destination.into())
             }
         });
-        vrrp::fill_checksum(message, pseudo);
+        // Over IPv4 it covers the message alone.
+        let behind = if self.signed && !v6 { TRAILER_LEN } else { 0 };
+        let len = message.len() - behind;
+        vrrp::fill_checksum(&mut message[..len], pseudo);
+    }
+
+    /// Signs the frame as it is now with a key of that number. Nothing happens to one without a trailer.
+    pub fn sign(&mut self, key: &SigningKey, key_id: KeyId, sequence: Sequence) {
+        if !self.signed {
+            return;
+        }
+        let at = self.vrrp();
+        let len = self.bytes.len() - at - TRAILER_LEN;
+        let (family, source) = if self.is_ipv6() {
+            (Family::V6, ipv6::addresses(&self.bytes[IP..]).0.into())
+        } else {
+            (Family::V4, ipv4::addresses(&self.bytes[IP..]).0.into())
+        };
+        let (message, trailer) = self.bytes[at..].split_at_mut(len);
+        let head = Head {
+            ext_type: HMAC_SHA256_128,
+            key_id: key_id.get(),
+            reserved: [0; 2],
+            sequence: sequence.0.to_be_bytes(),
+        };
+        trailer[..HEAD_LEN].copy_from_slice(bytemuck::bytes_of(&head));
+        vrrp::clear_checksum(message);
+        let header = Header(array(message, 0));
+        let mut mac = key.clone();
+        mac.update(&hmac::pseudo(family.number(), header, to_field(source)));
+        mac.update(message);
+        mac.update(&trailer[..HEAD_LEN]);
+        mac.update(&[0; TAG_LEN]);
+        trailer[HEAD_LEN..].copy_from_slice(&mac.finalize().into_bytes()[..TAG_LEN]);
+        self.fill_checksum();
     }
 
     fn is_ipv6(&self) -> bool {
@@ -259,6 +311,7 @@ mod tests {
             addresses: &VIPS,
             auth: Auth::None,
             v3_pseudo_header: true,
+            signed: false,
         }
     }
 
@@ -356,6 +409,59 @@ mod tests {
         let frame = frame(&AdvertParams { v3_pseudo_header: false, ..params(V3) });
         // 3133 + 6402 + 0064 + c000 + 0201 + c000 + 0202 = 2199c, folded 199e, inverted e661
         assert_eq!(frame.ip_bytes()[26..28], [0xe6, 0x61]);
+    }
+
+    /// What keepalived 2.4.3 has sent, but for the identification of IPv4 packets and the flow label of IPv6.
+    #[test]
+    fn golden_signed() {
+        let hex = |frame: &AdvertFrame| -> String {
+            frame.bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        let falling: Vec<u8> = (0xe0..=0xff).rev().collect();
+        let rising: Vec<u8> = (0..32).collect();
+        let (one, seven) = (KeyId::new(1).unwrap(), KeyId::new(7).unwrap());
+        let mac = [0x62, 0x92, 0x16, 0xbc, 0x81, 0x2c];
+        let mut frame = AdvertFrame::new(&AdvertParams {
+            source_mac: mac,
+            source: Ipv4Addr::new(192, 0, 2, 1).into(),
+            vrid: Vrid::new(21).unwrap(),
+            addresses: &["192.0.2.99".parse().unwrap()],
+            signed: true,
+            ..params(V2)
+        })
+        .unwrap();
+        frame.identify(&mut Idents::new(0));
+        frame.set_priority(Priority(101));
+        let key = signing_key(&rising).unwrap();
+        frame.sign(&key, one, Sequence(0x6b0b_5a61_7e9b_0000));
+        let v2 = "01005e000012629216bc812c080045c0004400014000ff70d874c0000201e0000012211565010001b784c0000263000000000000000001010000\
+                  6b0b5a617e9b0000377ca614ead2929db933885927e9909d";
+        assert_eq!(hex(&frame), v2);
+        // Another priority needs another signature.
+        frame.set_priority(Priority::RESIGN);
+        frame.sign(&key, one, Sequence(0x6b0b_5a66_dfaf_0000));
+        let resign = "211500010001 1c85c0000263000000000000000001010000 6b0b5a66dfaf0000cf5a287b88ba627f1f674051d56cfe16";
+        assert!(hex(&frame).ends_with(&resign.replace(' ', "")));
+
+        let mut frame = AdvertFrame::new(&AdvertParams {
+            source_mac: mac,
+            dest_mac: ethernet::multicast(Family::V6.group()),
+            source: "fe80::a".parse().unwrap(),
+            destination: Family::V6.group(),
+            vrid: Vrid::new(61).unwrap(),
+            addresses: &["fe80::100".parse().unwrap(), "2001:db8::100".parse().unwrap()],
+            interval: AdvertInterval::Centisecs(Centisecs(50)),
+            signed: true,
+            ..params(V3)
+        })
+        .unwrap();
+        frame.set_priority(Priority(150));
+        let key = signing_key(&falling).unwrap();
+        frame.sign(&key, seven, Sequence(0x6b0b_5a5f_989b_0000));
+        let v6 = "333300000012629216bc812c86dd6c000000004470fffe80000000000000000000000000000aff020000000000000000000000000012\
+                  313d960200325fdffe80000000000000000000000000010020010db8000000000000000000000100\
+                  010700006b0b5a5f989b0000bf9eb0a2c613ef7529d8bf22f6364816";
+        assert_eq!(hex(&frame), v6);
     }
 
     #[test]

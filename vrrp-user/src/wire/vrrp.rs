@@ -112,6 +112,11 @@ pub fn set_priority(message: &mut [u8], priority: Priority) {
     message[field::PRIORITY] = priority.0;
 }
 
+/// Takes the checksum out of a message; [`fill_checksum`] must follow.
+pub fn clear_checksum(message: &mut [u8]) {
+    message[field::CHECKSUM..][..2].fill(0);
+}
+
 /// Computes the checksum of a message, over the pseudo-header too where it is given: version 3 over IPv6, and over
 /// IPv4 as RFC 5798 section 5.2.8 has it. Version 2 and, over IPv4, RFC 9568 section 5.2.8 go without.
 pub fn fill_checksum(message: &mut [u8], pseudo: Option<(IpAddr, IpAddr)>) {

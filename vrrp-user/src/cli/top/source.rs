@@ -400,6 +400,7 @@ mod tests {
                 transport: vec!["multicast".to_owned()],
                 fence: "claim".to_owned(),
                 virtual_mac: None,
+                hmac: None,
                 accept: true,
                 source: None,
                 addresses: vec![AddressStatus {

@@ -75,12 +75,14 @@ impl Core {
         self.index.remove(id, &old);
         self.index.add(id, &self.routers[id.0 as usize]);
         self.allow_peers(id);
+        self.set_hmac_keys(id);
         self.engine.reconfigure(self.now, id, &spec);
         self.lease_reconfigured(id);
         let new = self.router(id);
         let virtual_mac_changed = old.any_virtual_mac() != new.any_virtual_mac()
             || old.with_virtual_mac() != new.with_virtual_mac();
-        if virtual_mac_changed {
+        let signed_changed = old.signer().is_some() != new.signer().is_some();
+        if virtual_mac_changed || signed_changed {
             self.plan_anew(id);
         }
         self.evaluate(id);
@@ -88,6 +90,7 @@ impl Core {
             self.effects.push_back(Effect::SetRouter { router: id, key, entry });
         }
         self.disallow_peers(id, old.allowed().map(|(peer, _)| peer));
+        self.remove_hmac_keys(id, old.hmac_keys().map(|(key_id, _)| key_id));
         if old.group() != self.router(id).group() {
             self.join(id);
             self.leave(old.iface(), old.group());
@@ -184,10 +187,12 @@ impl Core {
             self.index.remove(id, &self.routers[id.0 as usize]);
             self.index.moved(id, iface, None);
             self.forget_virtual_macs(id);
-            if self.router(id).has_virtual_mac() {
+            if self.router(id).has_virtual_mac() || self.router(id).signer().is_some() {
                 self.plan_anew(id);
             }
+            let keys: Vec<_> = self.router(id).hmac_keys().map(|(key_id, _)| key_id).collect();
             self.router_mut(id).decommission();
+            self.remove_hmac_keys(id, keys.into_iter());
             self.foreign.remove(&id);
             if group != self.router(id).family().group() {
                 groups.insert((iface, group));
@@ -258,6 +263,7 @@ impl Core {
         self.effects.push_back(Effect::Lease { router: id, change: LeaseChange::Drop });
         self.publish(id, InfoChange::All(Box::new(info)));
         self.allow_peers(id);
+        self.set_hmac_keys(id);
         self.engine.add_router(id, spec);
         let devs: HashSet<String> = {
             let router = self.router(id);
@@ -267,7 +273,7 @@ impl Core {
         for dev in devs {
             self.attach_by_name(&dev);
         }
-        if self.router(id).has_virtual_mac() {
+        if self.router(id).has_virtual_mac() || self.router(id).signer().is_some() {
             self.plan_anew(id);
         }
         self.evaluate(id);

@@ -10,10 +10,11 @@ use aya::maps::{MapInfo, MapType};
 use nix::net::if_::if_nameindex;
 use nix::unistd::geteuid;
 use vrrp_common::maps::{
-    ALLOWED, CONTROL, COUNTERS, Control, DAEMON_COUNTERS, HELD4, HELD6, Held, INFO, LEASES, Lease,
-    PEERS, PeerCounters, PeerKey, REASONS, ROUTERS, RouterEntry, RouterInfo, RouterKey,
-    SAMPLE_COUNTS, SAMPLES, SENDERS, SLOTS, Senders, Slot, TtlRange, VIPS4, VIPS6, VIRTUAL_MAC_SET,
-    VIRTUAL_MACS, VipCounters, VipKey4, VipKey6, VirtualMacKey,
+    ALLOWED, CONTROL, COUNTERS, Control, DAEMON_COUNTERS, HELD4, HELD6, HMAC_KEYS, HMAC_MARKS,
+    Held, HmacKey, HmacKeyId, INFO, LEASES, Lease, PEERS, PeerCounters, PeerKey, REASONS, ROUTERS,
+    RouterEntry, RouterInfo, RouterKey, SAMPLE_COUNTS, SAMPLES, SENDERS, SLOTS, Senders, Slot,
+    TtlRange, VIPS4, VIPS6, VIRTUAL_MAC_SET, VIRTUAL_MACS, VipCounters, VipKey4, VipKey6,
+    VirtualMacKey,
 };
 use vrrp_common::sample::{Sample, SampleCounts};
 use vrrp_common::virtual_mac::SET_WORDS;
@@ -47,6 +48,8 @@ fn layout(name: &str) -> (MapType, usize, usize) {
         HELD4 => (MapType::Hash, size_of::<VipKey4>(), size_of::<Held>()),
         HELD6 => (MapType::Hash, size_of::<VipKey6>(), size_of::<Held>()),
         ALLOWED => (MapType::Hash, size_of::<PeerKey>(), size_of::<TtlRange>()),
+        HMAC_KEYS => (MapType::Hash, size_of::<HmacKeyId>(), size_of::<HmacKey>()),
+        HMAC_MARKS => (MapType::Hash, size_of::<PeerKey>(), size_of::<u64>()),
         SENDERS => array(size_of::<Senders>()),
         VIRTUAL_MACS => (MapType::Hash, size_of::<VirtualMacKey>(), size_of::<u32>()),
         VIRTUAL_MAC_SET => array(size_of::<u64>()),

@@ -92,6 +92,11 @@ pub(super) fn allowed_entries(sizes: Sizes) -> u32 {
     sizes.allowed.saturating_mul(2)
 }
 
+/// Keys of signed advertisements, and sources of such: room for two of each router.
+pub(super) fn hmac_entries(sizes: Sizes) -> u32 {
+    sizes.routers.saturating_mul(2)
+}
+
 /// How many virtual MAC addresses there may be: each router may have its own on its interface, and on that of each address.
 pub(super) fn virtual_mac_entries(sizes: Sizes) -> u32 {
     // And one for each interface that has any.

@@ -30,6 +30,7 @@ impl Datapath {
     /// Forgets who was heard for routers that are gone. Walks the whole map.
     /// Errors: [`Error::Map`].
     pub fn forget_peers(&mut self, removed: impl Fn(u32) -> bool) -> Result<(), Error> {
+        self.forget_hmac_marks(&removed)?;
         self.peers.forget(removed)
     }
 
@@ -203,6 +204,6 @@ impl Datapath {
 }
 
 /// Whether a word or a value went into a map of so many entries.
-fn stored(done: bool, name: &'static str, entries: u32) -> Result<(), Error> {
+pub(super) fn stored(done: bool, name: &'static str, entries: u32) -> Result<(), Error> {
     if done { Ok(()) } else { Err(Error::Full { name, entries }) }
 }
