@@ -4,12 +4,14 @@
 use std::io;
 use std::ops::Range;
 
-use vrrp_common::event::RxEvent;
+use vrrp_common::VRRP_HEADER_LEN;
+use vrrp_common::event::{NO_SLOT, RxEvent};
 use vrrp_common::hmac::{Sequence, Signatures};
 use vrrp_common::maps::{HmacKey, HmacKeyId, PeerKey, RouterEntry, RouterKey, TtlRange};
 use vrrp_common::parse::{self, Address, Load, Packet};
 use vrrp_common::reason::Reason;
 use vrrp_common::receive::{self, Routers};
+use vrrp_common::report::REFUSAL_WINDOW_NS;
 use vrrp_common::sha256::Block;
 
 use super::Driver;
@@ -18,6 +20,10 @@ use crate::engine::time::Nanos;
 use crate::io::bpf;
 use crate::io::raw::RawSocket;
 use crate::io::timer;
+
+/// Bytes of a refused message that are logged.
+#[allow(clippy::cast_possible_truncation, reason = "8")]
+const HEADER_LEN: u16 = VRRP_HEADER_LEN as u16;
 
 /// Frames that are read before timers are looked at again.
 const AT_ONCE: usize = 1024;
@@ -110,11 +116,13 @@ struct Judgement {
     accepted: Option<(RxEvent, Range<usize>)>,
     /// The sequence of a signed one.
     mark: Option<(PeerKey, Sequence)>,
+    /// What is to be logged of a signed one that is refused.
+    refused: Option<(RxEvent, [u8; VRRP_HEADER_LEN])>,
 }
 
 impl Judgement {
     fn refused(reason: Reason) -> Self {
-        Self { reason, slot: None, accepted: None, mark: None }
+        Self { reason, slot: None, accepted: None, mark: None, refused: None }
     }
 }
 
@@ -172,6 +180,11 @@ fn check_packet<A: Address>(
     let reason = receive::check_signed(&mut frame, &mut block, &advert, entry, &peer);
     let mut judgement = Judgement { slot: Some(entry.slot), ..Judgement::refused(reason) };
     judgement.mark = frame.mark;
+    if entry.hmac != 0 && reason.is_logged() {
+        let event = receive::event(&advert, ifindex, NO_SLOT, at.0, 0);
+        let event = RxEvent { reason: reason.index(), payload_len: HEADER_LEN, ..event };
+        judgement.refused = Some((event, advert.header));
+    }
     if reason == Reason::Accepted {
         let event = receive::event(&advert, ifindex, entry.slot, at.0, 0);
         judgement.accepted = Some((event, advert.offset..advert.offset + advert.len));
@@ -213,7 +226,12 @@ impl Driver {
             let Some(judgement) = check(frame, received.ifindex, received.at) else {
                 continue;
             };
-            let Judgement { mut reason, slot, mut accepted, mark } = judgement;
+            let Judgement { mut reason, slot, mut accepted, mark, refused } = judgement;
+            if let Some((event, header)) = refused
+                && self.may_log(reason, slot, now)
+            {
+                self.handle(now, Input::Received { interface, event, payload: &header });
+            }
             if let Some((peer, sequence)) = mark
                 && let Err(error) = self.datapath.set_hmac_mark(peer, sequence)
             {
@@ -235,6 +253,18 @@ impl Driver {
             self.handle(now, Input::Received { interface, event, payload: message });
         }
         true
+    }
+}
+
+impl Driver {
+    /// Whether a refusal is logged: once a minute for each router and reason.
+    fn may_log(&mut self, reason: Reason, slot: Option<u32>, now: Nanos) -> bool {
+        let logged = self.logged_refusals.get(&(slot, reason)).copied();
+        let soon = logged.is_some_and(|at| now < at + Nanos(REFUSAL_WINDOW_NS));
+        if !soon {
+            self.logged_refusals.insert((slot, reason), now);
+        }
+        !soon
     }
 }
 

@@ -488,6 +488,7 @@ impl Driver {
             memberships,
             unicast_filter: UnicastFilter::default(),
             raw: None,
+            logged_refusals: BTreeMap::new(),
             service,
             scripts,
             board,
