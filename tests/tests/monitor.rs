@@ -22,6 +22,8 @@ const LONG: Duration = Duration::from_secs(20);
 const VIP: &str = "10.0.0.100";
 const ROUTER: &str = "VI_1";
 /// Who sends what is refused.
+/// `nobody`, who is in no group.
+const NOBODY: u32 = 65534;
 const SENDER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 200);
 
 /// A command of ours on a host, about the daemon there.
@@ -167,6 +169,50 @@ fn without_a_daemon_the_rest_is_shown() -> Result<()> {
     daemon.kill()?;
     line(&text, &["daemon `", "no longer runs: what its programs still stop is shown"])?;
     text.terminate(LONG)?;
+    Ok(())
+}
+
+/// What `top` shows without frames, and with one space wherever there are several, or a line ends.
+fn words(top: &Top) -> String {
+    let text = top.text().replace(|c: char| ('\u{2500}'..='\u{257f}').contains(&c), " ");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// By a daemon that lets everybody ask, and root order; and for a router that it no longer has.
+#[test]
+fn top_says_why_an_order_is_refused() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let router = |name: &str, vrid: u8| {
+        let address = format!("addresses = [\"10.0.0.{}/24\"]\n", 100 + u32::from(vrid));
+        format!("[[router]]\nname = \"{name}\"\ninterface = \"eth0\"\nvrid = {vrid}\n{address}")
+    };
+    let head = "[control]\nsocket_mode = \"0666\"\n".to_owned() + &router("first", 1);
+    let mut daemon =
+        VrrpUser::start_with(&host, "vrrp.toml", &(head.clone() + &router("second", 2)))?;
+    daemon.wait_state(&host, "second", "MASTER", LONG)?;
+
+    let mut top = Top::start_as(&host, Some(NOBODY))?;
+    top.wait_for("2 MASTER")?;
+    top.press("Sy");
+    top.wait_for("was refused:")?;
+    assert!(words(&top).contains("not permitted: it takes root"), "{}", top.text());
+    top.press(" q");
+    top.ends_in_order()?;
+    assert_eq!(daemon.router(&host, "first")?["state"], "MASTER");
+
+    let mut top = Top::start(&host)?;
+    top.wait_for("2 MASTER")?;
+    top.press("/sec\rS");
+    top.wait_for("step-down second (eth0/2, MASTER)?")?;
+    daemon.rewrite(&head)?;
+    assert_eq!(daemon.reload(&host, &[])?.1, Some(0));
+    top.press("y");
+    top.wait_for("was refused:")?;
+    assert!(words(&top).contains("no virtual router or sync group `second`"), "{}", top.text());
+    top.press(" q");
+    top.ends_in_order()?;
+    assert!(daemon.stop()?.success());
     Ok(())
 }
 
