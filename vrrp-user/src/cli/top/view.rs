@@ -136,9 +136,11 @@ fn header(model: &Model, rows: usize, width: u16) -> Vec<Line<'static>> {
     }
     let third = match (&reading.daemon, &reading.no_maps) {
         (Daemon::Nothing(why) | Daemon::Stopped(why) | Daemon::Unreadable(why), _) => {
-            Line::from(why.clone()).dim()
+            Line::from(cut(why, width.into())).dim()
         }
-        (Daemon::Running { .. }, Some(why)) => Line::from(format!("no counters: {why}")).yellow(),
+        (Daemon::Running { .. }, Some(why)) => {
+            Line::from(cut(&format!("no counters: {why}"), width.into())).yellow()
+        }
         (Daemon::Running { .. }, None) => {
             let refused = model.total_refused();
             let refused_style = match refused {
@@ -177,8 +179,9 @@ fn draw_table(frame: &mut Frame<'_>, model: &mut Model, area: Rect) -> usize {
     let lines = usize::from(area.height.saturating_sub(1));
     let sort = model.sort;
     let mark = if model.is_descending() { "▼" } else { "▲" };
+    let counted = model.reading.as_ref().is_none_or(|reading| reading.no_maps.is_none());
     let (rows, selected) = model.visible(lines);
-    let widths = widths(&rows, sort, area.width.into());
+    let widths = widths(&rows, sort, area.width.into(), counted);
     let head = widths.iter().map(|(column, _)| {
         let title = if *column == sort {
             format!("{}{mark}", column.title())
@@ -242,10 +245,13 @@ fn draw_table(frame: &mut Frame<'_>, model: &mut Model, area: Rect) -> usize {
 }
 
 /// The columns for which there is room, with their widths: as wide as needed, the name no wider than what is
-/// left, and the reason for the state as wide as that.
-fn widths(rows: &[&Row], sort: Column, width: usize) -> Vec<(Column, usize)> {
+/// left, and the reason for the state as wide as that. There are no rates where nothing is `counted`.
+fn widths(rows: &[&Row], sort: Column, width: usize, counted: bool) -> Vec<(Column, usize)> {
     let mut columns: Vec<(Column, usize)> = Vec::new();
     for (column, ..) in Column::ALL {
+        if !counted && is_rate(column) && column != sort {
+            continue;
+        }
         let widest = rows.iter().map(|row| cell(row, column).width()).max().unwrap_or(0);
         // A head, and its mark of order.
         let least = column.title().width() + usize::from(column == sort);
@@ -290,6 +296,26 @@ fn widths(rows: &[&Row], sort: Column, width: usize) -> Vec<(Column, usize)> {
         columns.push((Column::Reason, left));
     }
     columns
+}
+
+/// Whether it comes from the maps.
+fn is_rate(column: Column) -> bool {
+    match column {
+        Column::Received
+        | Column::Sent
+        | Column::Refused
+        | Column::RxTraffic
+        | Column::TxTraffic => true,
+        Column::Name
+        | Column::Interface
+        | Column::Vrid
+        | Column::State
+        | Column::Priority
+        | Column::Master
+        | Column::Since
+        | Column::Addresses
+        | Column::Reason => false,
+    }
 }
 
 /// Whether nothing happens there.
@@ -655,6 +681,23 @@ mod tests {
         let shown = screen(&mut model, 80, 24);
         assert!(!shown.contains("RX/s") && !shown.contains("REF/s"), "{shown}");
         assert!(shown.contains("\ncustomer-with-a-long-name eth0 "), "{shown}");
+    }
+
+    #[test]
+    fn what_is_not_counted_has_no_columns() {
+        let mut model = model(3);
+        let mut blind = reading(3, 103.0);
+        blind.no_maps = Some("no bpffs at /sys/fs/bpf or /run/vrrp-user/bpf; ".repeat(3));
+        for router in &mut blind.routers {
+            router.name = "customer-with-a-long-name".to_owned();
+            router.traffic = None;
+        }
+        model.update(blind);
+        let shown = screen(&mut model, 80, 24);
+        assert!(!shown.contains("/s ") && !shown.contains("OUT/s"), "{shown}");
+        assert!(shown.contains("\ncustomer-with-a-long-name eth0 "), "{shown}");
+        let said = shown.lines().find(|line| line.starts_with("no counters: ")).unwrap();
+        assert!(said.ends_with('…'), "{said}");
     }
 
     fn mouse(model: &mut Model, kind: MouseEventKind, x: usize, y: usize) -> bool {
