@@ -192,8 +192,21 @@ fn top_says_why_an_order_is_refused() -> Result<()> {
         VrrpUser::start_with(&host, "vrrp.toml", &(head.clone() + &router("second", 2)))?;
     daemon.wait_state(&host, "second", "MASTER", LONG)?;
 
-    let mut top = Top::start_as(&host, Some(NOBODY))?;
+    let mut top = Top::start_as(&host, Some(NOBODY), false)?;
     top.wait_for("2 MASTER")?;
+    {
+        let parser = top.screen.lock().unwrap();
+        let (screen, plain) = (parser.screen(), vt100::Color::Default);
+        let cells =
+            (0..24).flat_map(|row| (0..80).filter_map(move |column| screen.cell(row, column)));
+        assert!(cells.clone().all(|cell| (cell.fgcolor(), cell.bgcolor()) == (plain, plain)));
+        // The whole row that is selected, and not what was written before the first colour.
+        assert!(
+            (0..30).all(|column| screen.cell(4, column).unwrap().inverse()),
+            "{}",
+            screen.contents()
+        );
+    }
     top.press("Sy");
     top.wait_for("was refused:")?;
     assert!(words(&top).contains("not permitted: it takes root"), "{}", top.text());

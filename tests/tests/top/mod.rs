@@ -29,17 +29,20 @@ pub struct Top {
 
 impl Top {
     pub fn start(host: &Host) -> Result<Self> {
-        Self::start_as(host, None)
+        Self::start_as(host, None, true)
     }
 
-    /// As a user and a group of that number.
-    pub fn start_as(host: &Host, user: Option<u32>) -> Result<Self> {
+    /// As a user and a group of that number, and where there are to be no colours.
+    pub fn start_as(host: &Host, user: Option<u32>, colour: bool) -> Result<Self> {
         let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(Some(&size), None).unwrap();
         let before = tcgetattr(&pty.slave).unwrap();
         let end = || pty.slave.try_clone().unwrap();
         let mut command = VrrpUser::command(host, "top")?;
         command.stdin(end()).stdout(end()).stderr(end()).env("TERM", "xterm-256color");
+        if !colour {
+            command.env("NO_COLOR", "1");
+        }
         // SAFETY: setsid(2), ioctl(2) and those that change the user are bare system calls, as is allowed between fork and exec;
         // descriptor 0 is the terminal.
         unsafe {

@@ -24,11 +24,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event};
+use ratatui::crossterm::style;
 
 use self::action::Action;
 use self::model::{Flow, Model, Reading};
 use self::source::Source;
-use crate::cli::terminal::is_dumb;
+use crate::cli::terminal::{Terminal, is_dumb};
 use crate::control::client;
 use crate::types::instance::Instance;
 
@@ -165,11 +166,19 @@ fn show(
     order: &dyn Fn(Action) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut model = Model::default();
+    let colour = Terminal::stdout().colour;
+    // What it writes in place of a colour resets what is bold and reversed.
+    style::force_color_output(true);
     let mut is_old = true;
     loop {
         if is_old {
             let begun = Instant::now();
-            terminal.draw(|frame| view::draw(frame, &mut model))?;
+            terminal.draw(|frame| {
+                view::draw(frame, &mut model);
+                if !colour {
+                    view::uncolour(frame.buffer_mut());
+                }
+            })?;
             model.drawn = begun.elapsed();
             is_old = false;
         }

@@ -1,6 +1,7 @@
 //! Draws the model.
 
 use ratatui::Frame;
+use ratatui::buffer::Buffer;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style, Stylize};
 use ratatui::text::{Line, Span};
@@ -30,6 +31,13 @@ const DROPPED: [Column; 6] = [
 ];
 /// The reason for a state is shown where there is so much room left.
 const REASON_MIN: usize = 16;
+
+/// Takes the colours away, and leaves what is bold or reversed.
+pub fn uncolour(buffer: &mut Buffer) {
+    for cell in &mut buffer.content {
+        (cell.fg, cell.bg) = (Color::Reset, Color::Reset);
+    }
+}
 
 pub fn draw(frame: &mut Frame<'_>, model: &mut Model) {
     let area = frame.area();
@@ -681,6 +689,22 @@ mod tests {
         let shown = screen(&mut model, 80, 24);
         assert!(!shown.contains("RX/s") && !shown.contains("REF/s"), "{shown}");
         assert!(shown.contains("\ncustomer-with-a-long-name eth0 "), "{shown}");
+    }
+
+    #[test]
+    fn without_colours_the_selection_is_seen() {
+        let mut model = model(300);
+        let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
+        terminal
+            .draw(|frame| {
+                draw(frame, &mut model);
+                uncolour(frame.buffer_mut());
+            })
+            .unwrap();
+        let cells = terminal.backend().buffer().content();
+        assert!(cells.iter().all(|cell| (cell.fg, cell.bg) == (Color::Reset, Color::Reset)));
+        let row = &cells[4 * 80..][..40];
+        assert!(row.iter().all(|cell| cell.modifier.contains(Modifier::REVERSED)), "{row:?}");
     }
 
     #[test]
