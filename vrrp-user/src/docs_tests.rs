@@ -120,6 +120,21 @@ fn every_check_of_doctor_is_documented_and_no_other() {
     assert_eq!(rows(between("| check | broken or a warning when |", "\n\n")), exist);
 }
 
+/// A page that is dark may hold a drawing that believes it is light: a browser asks the system, and not the page.
+#[test]
+fn drawings_bring_their_background() {
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
+    let files = std::fs::read_dir(docs).unwrap().map(|entry| entry.unwrap().path());
+    let drawings: Vec<_> =
+        files.filter(|path| path.extension().is_some_and(|it| it == "svg")).collect();
+    assert!(drawings.len() > 1);
+    for path in drawings {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let first = text.split_once("<rect ").map(|(_, rest)| rest.split('>').next().unwrap());
+        assert!(first.unwrap().contains("width=\"100%\" height=\"100%\""), "{}", path.display());
+    }
+}
+
 #[test]
 fn every_error_is_documented_and_no_other() {
     let exist: Names = ErrorKind::VARIANTS.iter().map(|name| (*name).to_owned()).collect();
