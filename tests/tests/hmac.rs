@@ -104,6 +104,14 @@ fn with_other_keys_nobody_is_heard() -> Result<()> {
         Ok((pair.reason(0, "hmac_bad")? > 0).then_some(()))
     })?;
     assert!(pair.daemons[1].log().text().contains("with a wrong signature"));
+    // Both are master: what is wrong stands in status.
+    for (n, other) in [(0, "10.0.0.2"), (1, "10.0.0.1")] {
+        let said = format!("{other} advertises VRID 51 with a wrong signature");
+        pair.lab.wait_until(STEP, &said, || {
+            let problems = pair.daemons[n].router(&pair.hosts[n], NAME)?["problems"].to_string();
+            Ok(problems.contains(&said).then_some(()))
+        })?;
+    }
     // No key is in what it says.
     assert!(!pair.daemons[1].log().text().contains("fffefdfc"));
     Ok(())

@@ -103,13 +103,15 @@ impl Driver {
         if !self.core.receives_refusals() {
             return Vec::new();
         }
-        match self.datapath.maps().reader().and_then(|reader| reader.samples()) {
+        let mut refused = match self.datapath.maps().reader().and_then(|reader| reader.samples()) {
             Ok(sampled) => refused::latest(&sampled),
             Err(error) => {
                 log::debug!("refused advertisements: {}", bpf::chain(&error));
                 Vec::new()
             }
-        }
+        };
+        refused.extend(self.refusals.latest());
+        refused
     }
 
     fn counters(&self) -> BTreeMap<String, u64> {

@@ -66,8 +66,8 @@ struct Driver {
     unicast_filter: UnicastFilter,
     /// There as soon as an interface is captured by it.
     raw: Option<RawSocket>,
-    /// When refusals of signed advertisements were logged that it has received.
-    logged_refusals: BTreeMap<(Option<u32>, Reason), Nanos>,
+    /// What it has received that was refused.
+    refusals: raw::Refusals,
     service: Service,
     scripts: Option<Scripts>,
     /// How scripts are, for metrics and for those who ask.

@@ -1,7 +1,9 @@
 //! Advertisements that a packet socket hands to the daemon itself, on interfaces that can be captured in no better way:
 //! the checks of the kernel side, which is not there for them.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::ops::Range;
 
 use vrrp_common::VRRP_HEADER_LEN;
@@ -20,6 +22,7 @@ use crate::engine::time::Nanos;
 use crate::io::bpf;
 use crate::io::raw::RawSocket;
 use crate::io::timer;
+use crate::refused::Refused;
 
 /// Bytes of a refused message that are logged.
 #[allow(clippy::cast_possible_truncation, reason = "8")]
@@ -27,6 +30,48 @@ const HEADER_LEN: u16 = VRRP_HEADER_LEN as u16;
 
 /// Frames that are read before timers are looked at again.
 const AT_ONCE: usize = 1024;
+
+/// What is kept of what was refused, senders and reasons: who forges sources fills no memory.
+const KEPT: usize = 256;
+
+/// What packet sockets have received and was refused, as the kernel side keeps samples of its own.
+#[derive(Default)]
+pub(super) struct Refusals {
+    /// The latest of each reason from each sender.
+    latest: BTreeMap<(Reason, u32, u8, IpAddr), Refused>,
+    /// When the last one of a router was logged.
+    logged: BTreeMap<(Option<u32>, Reason), Nanos>,
+}
+
+impl Refusals {
+    /// The latest of each reason from each sender.
+    pub(super) fn latest(&self) -> impl Iterator<Item = Refused> {
+        self.latest.values().copied()
+    }
+
+    /// Something was refused. When there is no room, whoever was heard longest ago makes some.
+    fn note(&mut self, refused: Refused) {
+        let (ifindex, _, vrid) = refused.router();
+        let key = (refused.reason, ifindex, vrid, refused.source());
+        if self.latest.len() >= KEPT && !self.latest.contains_key(&key) {
+            let oldest = self.latest.iter().min_by_key(|(_, known)| known.at());
+            if let Some(oldest) = oldest.map(|(key, _)| *key) {
+                self.latest.remove(&oldest);
+            }
+        }
+        self.latest.insert(key, refused);
+    }
+
+    /// Whether it is logged: once a minute for each router and reason.
+    fn may_log(&mut self, reason: Reason, slot: Option<u32>, now: Nanos) -> bool {
+        let logged = self.logged.get(&(slot, reason)).copied();
+        let soon = logged.is_some_and(|at| now < at + Nanos(REFUSAL_WINDOW_NS));
+        if !soon {
+            self.logged.insert((slot, reason), now);
+        }
+        !soon
+    }
+}
 
 /// Waits until there is something to read.
 pub(super) async fn readable(socket: &mut Option<RawSocket>) -> io::Result<()> {
@@ -116,7 +161,7 @@ struct Judgement {
     accepted: Option<(RxEvent, Range<usize>)>,
     /// The sequence of a signed one.
     mark: Option<(PeerKey, Sequence)>,
-    /// What is to be logged of a signed one that is refused.
+    /// What is to be said of one that is refused, for a router of ours.
     refused: Option<(RxEvent, [u8; VRRP_HEADER_LEN])>,
 }
 
@@ -180,7 +225,7 @@ fn check_packet<A: Address>(
     let reason = receive::check_signed(&mut frame, &mut block, &advert, entry, &peer);
     let mut judgement = Judgement { slot: Some(entry.slot), ..Judgement::refused(reason) };
     judgement.mark = frame.mark;
-    if entry.hmac != 0 && reason.is_logged() {
+    if reason.is_logged() {
         let event = receive::event(&advert, ifindex, NO_SLOT, at.0, 0);
         let event = RxEvent { reason: reason.index(), payload_len: HEADER_LEN, ..event };
         judgement.refused = Some((event, advert.header));
@@ -227,10 +272,11 @@ impl Driver {
                 continue;
             };
             let Judgement { mut reason, slot, mut accepted, mark, refused } = judgement;
-            if let Some((event, header)) = refused
-                && self.may_log(reason, slot, now)
-            {
-                self.handle(now, Input::Received { interface, event, payload: &header });
+            if let Some((event, header)) = refused {
+                self.refusals.note(Refused::reported(reason, &event, &header));
+                if self.refusals.may_log(reason, slot, now) {
+                    self.handle(now, Input::Received { interface, event, payload: &header });
+                }
             }
             if let Some((peer, sequence)) = mark
                 && let Err(error) = self.datapath.set_hmac_mark(peer, sequence)
@@ -253,18 +299,6 @@ impl Driver {
             self.handle(now, Input::Received { interface, event, payload: message });
         }
         true
-    }
-}
-
-impl Driver {
-    /// Whether a refusal is logged: once a minute for each router and reason.
-    fn may_log(&mut self, reason: Reason, slot: Option<u32>, now: Nanos) -> bool {
-        let logged = self.logged_refusals.get(&(slot, reason)).copied();
-        let soon = logged.is_some_and(|at| now < at + Nanos(REFUSAL_WINDOW_NS));
-        if !soon {
-            self.logged_refusals.insert((slot, reason), now);
-        }
-        !soon
     }
 }
 
@@ -361,6 +395,25 @@ mod tests {
     fn checked(bytes: &[u8], for_other_host: bool, ifindex: u32) -> Option<Judgement> {
         let (clock, mark) = (Sequence(0), None);
         check(Frame { bytes, for_other_host, routers: &One, clock, mark }, ifindex, Nanos(5))
+    }
+
+    #[test]
+    fn who_forges_sources_fills_no_memory() {
+        let mut refusals = Refusals::default();
+        for at in 0..2 * KEPT as u64 {
+            let mut source = [0; 16];
+            source[..4].copy_from_slice(&u32::try_from(at).unwrap().to_be_bytes());
+            let family = vrrp_common::FAMILY_V4;
+            let event = RxEvent { ktime_ns: at, ifindex: 2, family, source, ..RxEvent::default() };
+            refusals.note(Refused::reported(Reason::HmacBad, &event, &[]));
+        }
+        let mut kept: Vec<u64> = refusals.latest().map(|refused| refused.at().0).collect();
+        kept.sort_unstable();
+        assert!(kept.into_iter().eq(KEPT as u64..2 * KEPT as u64));
+        let minute = Nanos(REFUSAL_WINDOW_NS);
+        let mut may_log = |slot, now| refusals.may_log(Reason::HmacBad, Some(slot), now);
+        assert!(may_log(1, minute) && may_log(2, minute) && !may_log(1, Nanos(2 * minute.0 - 1)));
+        assert!(may_log(1, Nanos(2 * minute.0)));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use vrrp_common::maps::Control;
 
 use super::adoption::{self, Found};
 use super::answer::problems_by;
+use super::raw::Refusals;
 use super::service::Service;
 use super::signals::{self, signals};
 use super::stale::{self, free_lost};
@@ -488,7 +489,7 @@ impl Driver {
             memberships,
             unicast_filter: UnicastFilter::default(),
             raw: None,
-            logged_refusals: BTreeMap::new(),
+            refusals: Refusals::default(),
             service,
             scripts,
             board,
