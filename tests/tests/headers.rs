@@ -102,9 +102,12 @@ fn are_taken(under: &[&str], options: &[&str], way: &str) -> Result<()> {
     let socket = RawSocket::open(&sender)?;
     let names = ["FOUR", "SIX"];
     let mut theirs = Keepalived::start(&b, &routers(150))?;
-    let mut ours = VrrpUser::start_under(&a, under, "vrrp.conf", &routers(100), options)?;
+    // Both of the same age, ours might be the first to have waited for a master.
     for name in names {
         theirs.wait_state(&b, name, "MASTER", LONG)?;
+    }
+    let mut ours = VrrpUser::start_under(&a, under, "vrrp.conf", &routers(100), options)?;
+    for name in names {
         ours.wait_state(&a, name, "BACKUP", LONG)?;
     }
     assert_eq!(ours.stats(&a)?["interfaces"][0]["capture"], way);

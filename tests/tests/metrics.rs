@@ -162,8 +162,10 @@ fn prometheus_scrapes_and_answers() -> Result<()> {
     daemon.reload(&host, &[])?;
     assert_eq!(value(&metrics(&host)?, successful), Some(1.0));
     assert_eq!(value(&metrics(&host)?, "vrrp_daemon_disabled_scripts"), Some(0.0));
-    // As `status` has them.
-    assert_eq!(value(&metrics(&host)?, "vrrp_problems"), Some(0.0));
+    // As `status` has them: what was refused above is one for a while.
+    lab.wait_until(LONG, "no problem is left", || {
+        Ok((value(&metrics(&host)?, "vrrp_problems") == Some(0.0)).then_some(()))
+    })?;
     let down = r#"vrrp_problems_by_cause{cause="interface-down"}"#;
     assert_eq!(value(&metrics(&host)?, down), None);
     host.ip(&["link", "set", "eth0", "down"])?;
