@@ -66,8 +66,8 @@ impl Core {
             .collect();
         if !lacking.is_empty() {
             let error = format!(
-                "no room for {}: the maps in the kernel keep the size that they got at the start; restart the daemon to take \
-                 this configuration up",
+                "no room for {}: the maps in the kernel keep the size that they got at the start; `vrrp-user upgrade` makes \
+                 larger ones, and goes on with this configuration",
                 lacking.join(", and for ")
             );
             return self.refuse(vec![ErrorKind::NoRoom.because(error)], prepared.warnings);
