@@ -91,8 +91,9 @@ pub fn claim<A: Address, D: Datapath>(
         digest: 0,
     };
     let [a, b, c, d, e, f, ..] = mac;
-    if path.report_with(&event, [a, b, c, d, e, f, may_be_ours.into(), 0]) {
-        held.store::<HELD_REPORTED>((now | MAY_BE_OURS) - u64::from(!may_be_ours));
+    let claim = Claim { mac: [a, b, c, d, e, f], may_be_ours: may_be_ours.into(), reserved: 0 };
+    if path.report_with(&event, bytemuck::cast(claim)) {
+        held.store::<HELD_REPORTED>(now & !MAY_BE_OURS | u64::from(may_be_ours));
     }
     !may_be_ours
 }

@@ -21,7 +21,7 @@ pub const TAG_LEN: usize = TRAILER_LEN - HEAD_LEN;
 pub const PSEUDO_LEN: usize = 20;
 /// `ext_type` of a trailer: HMAC-SHA256, cut to 128 bits.
 pub const HMAC_SHA256_128: u8 = 1;
-/// The `family` that is signed: the version of IP.
+/// Versions of IP.
 const IPV4: u8 = 4;
 const IPV6: u8 = 6;
 /// The longest message that can have a trailer, bytes.
@@ -91,9 +91,15 @@ impl Sequence {
     }
 }
 
+/// The `family` that is signed.
+#[inline(always)]
+const fn ip_version(family: u8) -> u8 {
+    if family == FAMILY_V4 { IPV4 } else { IPV6 }
+}
+
 /// What is signed before the message.
 pub fn pseudo(family: u8, header: Header, source: [u8; 16]) -> [u8; PSEUDO_LEN] {
-    let ip = if family == FAMILY_V4 { IPV4 } else { IPV6 };
+    let ip = ip_version(family);
     let mut pseudo = [0; PSEUDO_LEN];
     pseudo[..4].copy_from_slice(&[ip, header.version(), header.vrid(), 0]);
     pseudo[4..].copy_from_slice(&source);
@@ -163,7 +169,7 @@ pub fn check<A: Address>(
     if by_clock && !sequence.is_within(entry.hmac_window, clock) {
         return Reason::HmacStale;
     }
-    let id = HmacKeyId { slot: entry.slot, key_id, reserved: [0; 3] };
+    let id = HmacKeyId::new(entry.slot, key_id);
     let Some(key) = path.hmac_key(&id) else { return Reason::HmacUnknownKey };
     // Before the signature, which costs more: that of a replayed one is right.
     let counts = |mark: &Sequence| !by_clock || mark.is_within(entry.hmac_window, clock);
@@ -201,7 +207,7 @@ fn is_authentic<A: Address>(
         if number == 0 {
             let len = (present - PSEUDO_LEN).min(BLOCK_LEN - PSEUDO_LEN);
             path.copy_words::<PSEUDO_LEN>(block, advert.offset, len);
-            let ip = if A::FAMILY == FAMILY_V4 { IPV4 } else { IPV6 };
+            let ip = ip_version(A::FAMILY);
             block.words[0] = u32::from_ne_bytes([ip, header.version(), header.vrid(), 0]);
             let [a, b, c, d]: [u32; 4] = bytemuck::cast(advert.source.to_field());
             (block.words[1], block.words[2], block.words[3], block.words[4]) = (a, b, c, d);

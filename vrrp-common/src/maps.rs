@@ -180,6 +180,14 @@ pub struct HmacKeyId {
     pub reserved: [u8; 3],
 }
 
+impl HmacKeyId {
+    /// The key of that number of the router at `slot`.
+    #[inline(always)]
+    pub const fn new(slot: u32, key_id: u8) -> Self {
+        Self { slot, key_id, reserved: [0; 3] }
+    }
+}
+
 /// Value of `HMAC_KEYS`: the states of SHA-256 behind the two blocks that are made of a key (RFC 2104 section 4). As secret as the
 /// key.
 #[repr(C)]

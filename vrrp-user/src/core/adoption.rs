@@ -275,7 +275,7 @@ impl Core {
     pub fn hmac_key_ids(&self) -> HashSet<HmacKeyId> {
         let of = |id: RouterId| {
             let keys = self.router(id).hmac_keys();
-            keys.map(move |(key, _)| HmacKeyId { slot: id.0, key_id: key.get(), reserved: [0; 3] })
+            keys.map(move |(key, _)| HmacKeyId::new(id.0, key.get()))
         };
         self.ids().flat_map(of).collect()
     }

@@ -16,10 +16,8 @@ impl Core {
         let name = self.interfaces.get(iface).map_or("", |interface| &interface.name);
         let mut there = self.index.on(name).map(|id| self.router(id));
         let virtual_mac = there.any(|router| router.virtual_mac_devs().any(|dev| *dev == *name));
-        let signed = self.index.on(name).any(|id| {
-            let router = self.router(id);
-            *router.interface == *name && router.hmac_keys().next().is_some()
-        });
+        let mut there = self.index.on(name).map(|id| self.router(id));
+        let signed = there.any(|router| *router.interface == *name && router.signer().is_some());
         let facts = Facts {
             tcx: self.tcx,
             virtual_mac,

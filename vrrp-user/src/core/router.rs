@@ -419,6 +419,11 @@ impl RouterRuntime {
         self.virtual_mac || self.virtual_mac_beside
     }
 
+    /// Whether its interfaces are captured in another way for it ([`crate::capture::Facts`]).
+    pub fn restricts_capture(&self) -> bool {
+        self.has_virtual_mac() || self.signer().is_some()
+    }
+
     /// The virtual MAC address of an address of it at a place, if that has one there.
     pub fn virtual_mac_at(&self, place: InterfaceAddr) -> Option<[u8; 6]> {
         let is_own = self.iface() == Some(place.iface);

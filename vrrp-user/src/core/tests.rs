@@ -1089,22 +1089,27 @@ fn pins_are_mended_when_that_was_asked_for_and_once() {
     assert_eq!(counted, [1, 2]);
 }
 
+/// The report that somebody else claims an address, which the kernel side takes for one of the router's.
+fn claim_to(host: &Host, last: u8) -> RxEvent {
+    let mut source = [0; 16];
+    source[..4].copy_from_slice(&[10, 0, 0, last]);
+    RxEvent {
+        ktime_ns: host.now.0,
+        ifindex: ETH0.ifindex,
+        reason: Reason::ArpConflict.index(),
+        slot: ROUTER.0,
+        source,
+        family: vrrp_common::FAMILY_V4,
+        ..RxEvent::default()
+    }
+}
+
 #[test]
 fn a_claim_is_to_an_address_of_the_router_that_it_names() {
     let mut host = Host::master();
     host.pass(5000);
     let claim = |host: &mut Host, last: u8| {
-        let mut source = [0; 16];
-        source[..4].copy_from_slice(&[10, 0, 0, last]);
-        let event = RxEvent {
-            ktime_ns: host.now.0,
-            ifindex: ETH0.ifindex,
-            reason: Reason::ArpConflict.index(),
-            slot: ROUTER.0,
-            source,
-            family: vrrp_common::FAMILY_V4,
-            ..RxEvent::default()
-        };
+        let event = claim_to(host, last);
         let payload = &[2, 0, 0, 0, 0, 9, 0, 0];
         host.input(Input::Received { interface: ETH0, event, payload });
     };

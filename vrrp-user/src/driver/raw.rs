@@ -93,7 +93,8 @@ struct Frame<'a, R> {
     /// Whether the kernel says that it is for another host.
     for_other_host: bool,
     routers: &'a R,
-    clock: Sequence,
+    /// When it arrived.
+    at: Nanos,
     /// What is to be remembered of it.
     mark: Option<(PeerKey, Sequence)>,
 }
@@ -146,8 +147,9 @@ impl<R: HmacMaps> Signatures for Frame<'_, R> {
         true
     }
 
+    /// Read for a signed one only.
     fn clock(&self) -> Sequence {
-        self.clock
+        Sequence::at(self.at.0.wrapping_add(timer::realtime_offset()))
     }
 }
 
@@ -194,12 +196,12 @@ impl HmacMaps for bpf::Datapath {
 }
 
 /// `None` for what is not of protocol 112.
-fn check(frame: Frame<'_, impl Routers + HmacMaps>, ifindex: u32, at: Nanos) -> Option<Judgement> {
+fn check(frame: Frame<'_, impl Routers + HmacMaps>, ifindex: u32) -> Option<Judgement> {
     match parse::ipv4(&frame) {
-        Some(packet) if packet.is_vrrp() => check_packet(frame, &packet, ifindex, at),
+        Some(packet) if packet.is_vrrp() => check_packet(frame, &packet, ifindex),
         Some(_) => None,
         None => match parse::ipv6_vrrp(&frame)? {
-            Ok(packet) => check_packet(frame, &packet, ifindex, at),
+            Ok(packet) => check_packet(frame, &packet, ifindex),
             Err(reason) => Some(Judgement::refused(reason)),
         },
     }
@@ -210,7 +212,6 @@ fn check_packet<A: Address>(
     mut frame: Frame<'_, impl Routers + HmacMaps>,
     packet: &Packet<A>,
     ifindex: u32,
-    at: Nanos,
 ) -> Option<Judgement> {
     let advert = match parse::advert(&mut frame, packet) {
         Ok(advert) => advert,
@@ -226,12 +227,12 @@ fn check_packet<A: Address>(
     let mut judgement = Judgement { slot: Some(entry.slot), ..Judgement::refused(reason) };
     judgement.mark = frame.mark;
     if reason.is_logged() {
-        let event = receive::event(&advert, ifindex, NO_SLOT, at.0, 0);
+        let event = receive::event(&advert, ifindex, NO_SLOT, frame.at.0, 0);
         let event = RxEvent { reason: reason.index(), payload_len: HEADER_LEN, ..event };
         judgement.refused = Some((event, advert.header));
     }
     if reason == Reason::Accepted {
-        let event = receive::event(&advert, ifindex, entry.slot, at.0, 0);
+        let event = receive::event(&advert, ifindex, entry.slot, frame.at.0, 0);
         judgement.accepted = Some((event, advert.offset..advert.offset + advert.len));
     }
     Some(judgement)
@@ -265,10 +266,10 @@ impl Driver {
                 bytes: received.frame,
                 for_other_host,
                 routers: &self.datapath,
-                clock: Sequence::at(received.at.0.wrapping_add(timer::realtime_offset())),
+                at: received.at,
                 mark: None,
             };
-            let Some(judgement) = check(frame, received.ifindex, received.at) else {
+            let Some(judgement) = check(frame, received.ifindex) else {
                 continue;
             };
             let Judgement { mut reason, slot, mut accepted, mark, refused } = judgement;
@@ -351,9 +352,8 @@ mod tests {
 
     impl Six {
         fn checked(&self, bytes: &[u8]) -> Option<Judgement> {
-            let (clock, mark) = (Sequence(0), None);
-            let frame = Frame { bytes, for_other_host: false, routers: self, clock, mark };
-            check(frame, 2, Nanos(5))
+            let at = Nanos(5);
+            check(Frame { bytes, for_other_host: false, routers: self, at, mark: None }, 2)
         }
     }
 
@@ -393,8 +393,8 @@ mod tests {
     }
 
     fn checked(bytes: &[u8], for_other_host: bool, ifindex: u32) -> Option<Judgement> {
-        let (clock, mark) = (Sequence(0), None);
-        check(Frame { bytes, for_other_host, routers: &One, clock, mark }, ifindex, Nanos(5))
+        let at = Nanos(5);
+        check(Frame { bytes, for_other_host, routers: &One, at, mark: None }, ifindex)
     }
 
     #[test]

@@ -187,7 +187,7 @@ impl Core {
             self.index.remove(id, &self.routers[id.0 as usize]);
             self.index.moved(id, iface, None);
             self.forget_virtual_macs(id);
-            if self.router(id).has_virtual_mac() || self.router(id).signer().is_some() {
+            if self.router(id).restricts_capture() {
                 self.plan_anew(id);
             }
             let keys: Vec<_> = self.router(id).hmac_keys().map(|(key_id, _)| key_id).collect();
@@ -273,7 +273,7 @@ impl Core {
         for dev in devs {
             self.attach_by_name(&dev);
         }
-        if self.router(id).has_virtual_mac() || self.router(id).signer().is_some() {
+        if self.router(id).restricts_capture() {
             self.plan_anew(id);
         }
         self.evaluate(id);

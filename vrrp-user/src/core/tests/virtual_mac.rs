@@ -267,17 +267,7 @@ fn what_may_have_come_back_to_us_is_asked_about() {
     let mut host = masters("virtual_mac = true", vec![link(true)]);
     host.pass(5000);
     let mac = virtual_mac::of_router(vrrp_common::FAMILY_V4, 51);
-    let mut source = [0; 16];
-    source[..4].copy_from_slice(&[10, 0, 0, 100]);
-    let event = RxEvent {
-        ktime_ns: host.now.0,
-        ifindex: ETH0.ifindex,
-        reason: Reason::ArpConflict.index(),
-        slot: ROUTER.0,
-        source,
-        family: vrrp_common::FAMILY_V4,
-        ..RxEvent::default()
-    };
+    let event = claim_to(&host, 100);
     let claim = |may_be_ours| Claim { mac, may_be_ours, reserved: 0 };
     let last = host.core.last_event();
     let payload = bytemuck::bytes_of(&claim(1)).to_vec();

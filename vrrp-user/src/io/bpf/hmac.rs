@@ -13,21 +13,22 @@ use super::load::hmac_entries;
 use super::slots::stored;
 use crate::types::id::KeyId;
 
-fn key_id(index: u32, id: KeyId) -> HmacKeyId {
-    HmacKeyId { slot: index, key_id: id.get(), reserved: [0; 3] }
-}
-
 impl Datapath {
     /// Has signatures of the router at `index` checked by a key.
     /// Errors: [`Error::Full`] when the map was made for fewer.
     pub fn set_hmac_key(&mut self, index: u32, id: KeyId, key: HmacKey) -> Result<(), Error> {
-        self.hmac_keys.insert(HMAC_KEYS, key_id(index, id), key, hmac_entries(self.sizes))
+        self.hmac_keys.insert(
+            HMAC_KEYS,
+            HmacKeyId::new(index, id.get()),
+            key,
+            hmac_entries(self.sizes),
+        )
     }
 
     /// Ends what [`Self::set_hmac_key`] began; nothing happens where it did not.
     /// Errors: [`Error::Map`].
     pub fn remove_hmac_key(&mut self, index: u32, id: KeyId) -> Result<(), Error> {
-        self.hmac_keys.remove(HMAC_KEYS, &key_id(index, id))
+        self.hmac_keys.remove(HMAC_KEYS, &HmacKeyId::new(index, id.get()))
     }
 
     /// A key of a router.
