@@ -208,6 +208,12 @@ fn is_refusal(reason: Reason) -> bool {
         | Reason::HmacBad
         | Reason::HmacStale
         | Reason::HmacReplay
+        | Reason::AhMissing
+        | Reason::AhUnexpected
+        | Reason::AhMalformed
+        | Reason::AhBad
+        | Reason::AhSpi
+        | Reason::AhReplay
         // Only over IPv6: see the tests of the kernel side.
         | Reason::ExtensionHeaders
         | Reason::FirstAddress => false,

@@ -414,10 +414,21 @@ fn as_a_user_with_three_capabilities() -> Result<()> {
 /// The story with what the unit file grants, beside keepalived: taken over, handed over, taken back.
 #[test]
 fn the_story_with_three_capabilities() -> Result<()> {
+    with_three_capabilities(&|instance| instance.password("s3cret"))
+}
+
+/// The same with an authentication header.
+#[test]
+fn the_story_with_an_authentication_header() -> Result<()> {
+    let block = "authentication {\nauth_type AH\nauth_pass s3cret\n}";
+    with_three_capabilities(&|instance| instance.with(block))
+}
+
+fn with_three_capabilities(authenticated: &dyn Fn(Instance) -> Instance) -> Result<()> {
     let lab = Lab::new()?;
     let (ours, theirs) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
     let client = lab.host("client", "10.0.0.9/24")?;
-    let conf = |priority| Instance::new(51, priority, "10.0.0.100/24").password("s3cret");
+    let conf = |priority| authenticated(Instance::new(51, priority, "10.0.0.100/24"));
     let ours_has_it = |expected: bool| {
         lab.wait_until(LONG, "the address", || {
             Ok((ours.has_address(VIP)? == expected).then_some(()))

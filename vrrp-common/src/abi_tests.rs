@@ -116,7 +116,7 @@ fn layouts() -> String {
         let _ = writeln!(out, "counter {} {name}", *counter as u32);
     }
     numbers!(out, transport::MULTICAST, transport::UNICAST, transport::PEERS);
-    numbers!(out, hmac::KEYS, hmac::UNSIGNED, hmac::MONOTONIC);
+    numbers!(out, hmac::KEYS, hmac::UNSIGNED, hmac::MONOTONIC, hmac::AH);
     numbers!(out, state::INIT, state::BACKUP, state::MASTER, state::FAULT);
     numbers!(out, capture::NONE, capture::NATIVE, capture::GENERIC, capture::TC, capture::RAW);
     numbers!(out, FAMILY_V4, FAMILY_V6, NO_SLOT, DAEMON_COUNTERS, SAMPLES_KEPT);

@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod abi_tests;
+pub mod ah;
 pub mod claims;
 pub mod counters;
 pub mod event;

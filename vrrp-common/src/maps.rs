@@ -7,14 +7,14 @@ use bytemuck::{Pod, Zeroable};
 /// Changes whenever a key, a value or the meaning of a field here changes. The daemon writes it into
 /// `CONTROL`; a reader that finds another number reads what both versions have, if [`READABLE_SINCE`] of the newer one
 /// permits it, and nothing else of the other maps if not.
-pub const ABI_VERSION: u32 = 22;
+pub const ABI_VERSION: u32 = 23;
 /// The oldest version of which the maps mean the same as far as they go: since then fields were only added at the ends of
 /// values, numbers at the ends of their lists (reasons, counters, states), and maps. It becomes [`ABI_VERSION`] with any other
 /// change.
 pub const READABLE_SINCE: u32 = 16;
 /// A digest of all layouts and numbers of that version; a test says what to do when they differ.
 #[cfg(test)]
-pub(crate) const ABI_DIGEST: u64 = 0x6d7f_cf96_0190_6cbe;
+pub(crate) const ABI_DIGEST: u64 = 0xd9d6_499c_bd60_d05b;
 
 /// Hash, [`RouterKey`] -> [`RouterEntry`]: which routers live here and what they accept.
 pub const ROUTERS: &str = "ROUTERS";
@@ -166,6 +166,9 @@ pub mod hmac {
     pub const UNSIGNED: u8 = 2;
     /// An advertisement is new if it comes after the last one, whatever the clock says.
     pub const MONOTONIC: u8 = 4;
+    /// It has an authentication header ([`crate::ah`]), and no keys: nothing of protocol 112 is for it, and what has the header is
+    /// checked by the daemon.
+    pub const AH: u8 = 8;
 }
 
 /// Key of `HMAC_KEYS`.

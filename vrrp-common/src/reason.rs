@@ -12,7 +12,7 @@ pub enum Verdict {
 
 macro_rules! reasons {
     ($( $(#[doc = $doc:literal])+ $variant:ident = $name:literal, $verdict:ident, $text:literal; )+) => {
-        /// Why a packet of IP protocol 112, ARP or neighbour discovery for an address of ours, or a frame to or from a virtual MAC
+        /// Why a packet of IP protocol 112 or 51, ARP or neighbour discovery for an address of ours, or a frame to or from a virtual MAC
         /// address, got its verdict; index of the per-CPU array `REASONS`.
         #[repr(u32)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -162,6 +162,18 @@ reasons! {
     HmacStale = "hmac_stale", Drop, "signed at another time than now: replayed, or the clocks of the hosts differ";
     /// Not later than the last one of its source.
     HmacReplay = "hmac_replay", Drop, "not later than the last one of its source: replayed";
+    /// Of a router with an authentication header ([`crate::ah`]): this one has none.
+    AhMissing = "ah_missing", Drop, "without an authentication header (AH), which this router demands";
+    /// With an authentication header, which the router does not have.
+    AhUnexpected = "ah_unexpected", Drop, "with an authentication header (AH), which this router does not have";
+    /// Its authentication header is not as long as any that can be checked: where its message is, nobody knows.
+    AhMalformed = "ah_malformed", Pass, "its authentication header (AH) is of impossible length";
+    /// The integrity check value is wrong: forged, damaged, or with another password.
+    AhBad = "ah_bad", Drop, "wrong authentication header (AH): forged, changed on its way, or made with another password";
+    /// Its security parameters index is not its source address.
+    AhSpi = "ah_spi", Drop, "the SPI in its authentication header (AH) is not its source address";
+    /// Its sequence number is not greater than the last one of that router.
+    AhReplay = "ah_replay", Drop, "its authentication header (AH) is not later than the last one: replayed";
 }
 
 impl Reason {
@@ -209,7 +221,13 @@ impl Reason {
             | Self::HmacUnknownKey
             | Self::HmacBad
             | Self::HmacStale
-            | Self::HmacReplay => true,
+            | Self::HmacReplay
+            | Self::AhMissing
+            | Self::AhUnexpected
+            | Self::AhMalformed
+            | Self::AhBad
+            | Self::AhSpi
+            | Self::AhReplay => true,
             Self::Accepted
             | Self::UnknownVrid
             | Self::OtherDestination

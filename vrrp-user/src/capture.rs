@@ -131,6 +131,8 @@ pub struct Facts {
     pub virtual_mac: bool,
     /// A router there has signed advertisements.
     pub signed: bool,
+    /// A router there has an authentication header.
+    pub ah: bool,
     /// Somebody else keeps stopping the ring buffer through which programs report.
     pub ring_taken: bool,
     /// Modes whose programs somebody else keeps taking away. A packet socket has none.
@@ -220,6 +222,8 @@ pub enum PlanReason {
     VirtualMac,
     /// Only the daemon checks signatures.
     Signed,
+    /// Only the daemon checks authentication headers.
+    Ah,
     /// No program can report what it has heard.
     RingTaken,
     /// No program is there for long.
@@ -245,6 +249,9 @@ impl PlanReason {
             }
             Self::Signed => {
                 "routers have signed advertisements there, which only the daemon checks"
+            }
+            Self::Ah => {
+                "routers have authentication headers there (auth_type AH), which only the daemon checks"
             }
             Self::RingTaken => {
                 "somebody else keeps moving the position to which the ring buffer was read"
@@ -286,6 +293,9 @@ pub fn plan(best: Option<CaptureMode>, facts: Facts) -> Plan {
     if facts.signed {
         return Plan { modes: vec![CaptureMode::Raw], why: Some(PlanReason::Signed) };
     }
+    if facts.ah {
+        return Plan { modes: vec![CaptureMode::Raw], why: Some(PlanReason::Ah) };
+    }
     if facts.ring_taken && best != Some(CaptureMode::Raw) {
         return Plan { modes: vec![CaptureMode::Raw], why: Some(PlanReason::RingTaken) };
     }
@@ -308,7 +318,7 @@ fn wanted(best: Option<CaptureMode>, facts: Facts) -> Plan {
 
 fn auto(facts: Facts) -> Plan {
     use CaptureMode::{Generic, Native, Raw, Tc};
-    let Facts { aggregate, vlans_above, tcx, virtual_mac, signed: _, .. } = facts;
+    let Facts { aggregate, vlans_above, tcx, virtual_mac, signed: _, ah: _, .. } = facts;
     // Without tcx, a tc program outlives a daemon that is killed.
     let in_stack = if tcx { [Tc, Generic, Raw] } else { [Generic, Tc, Raw] };
     if vlans_above {

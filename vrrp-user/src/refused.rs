@@ -185,6 +185,23 @@ impl Refused {
             Reason::HmacReplay => says(format!(
                 "no later than the last one from there, {not_received}: it is replayed, or the clock of that host was set back"
             )),
+            Reason::AhMissing => says(format!(
+                "without an authentication header: {one_way}; make auth_type the same, here it is AH"
+            )),
+            Reason::AhUnexpected => says(format!(
+                "with an authentication header: {one_way}; make auth_type the same, there it is AH"
+            )),
+            Reason::AhBad => says(format!(
+                "with a wrong authentication header, {not_received}: it is forged or was changed on its way, auth_pass differs, or \
+                 one of the two uses unicast and the other does not"
+            )),
+            Reason::AhSpi => says(format!(
+                "with an authentication header of another address, {not_received}: its source address was changed on its way"
+            )),
+            Reason::AhReplay => says(format!(
+                "with an authentication header that is no later than the last one of that router, {not_received}: it is replayed, or \
+                 the sender has started anew and goes on when it has heard us as master"
+            )),
             Reason::ImpossibleSource => says(format!(
                 "from an address that no host can have, {not_received}: it is forged, or the sender has no address yet"
             )),
@@ -204,7 +221,8 @@ impl Refused {
             | Reason::PacketType
             | Reason::NoAddresses
             | Reason::FirstAddress
-            | Reason::ZeroInterval => {
+            | Reason::ZeroInterval
+            | Reason::AhMalformed => {
                 says(format!("in a way that is not valid, {not_received}: {}", self.reason.text()))
             }
             // Nothing was wrong with these, or they were for others.

@@ -552,7 +552,7 @@ pub struct RouterDetail {
     pub preempt: bool,
     /// How long such a master is tolerated first, milliseconds.
     pub preempt_delay_ms: u64,
-    /// `none` or `simple password`.
+    /// `none`, `simple password` or `authentication header (AH)`.
     pub authentication: String,
     /// Repetition of gratuitous ARP.
     pub garp: Garp,

@@ -306,6 +306,7 @@ fn describe_router(router: &RouterConfig, out: &mut impl Write) -> io::Result<()
         Authentication::None => "none",
         // The password stays out of what people paste into tickets.
         Authentication::Pass(_) => "simple password",
+        Authentication::Ah(_) => "authentication header (AH)",
     };
     line(out, "authentication", [authentication])?;
     line(out, "transport", [transport(router)])?;

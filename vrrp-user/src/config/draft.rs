@@ -108,8 +108,10 @@ pub(super) struct Draft {
     pub(super) version: Option<Located<String>>,
     pub(super) priority: Option<Located<String>>,
     pub(super) interval: Option<Located<Nanos>>,
-    /// Password of authentication type 1.
+    /// Password of version 2.
     pub(super) password: Option<Located<Vec<u8>>>,
+    /// Where it says that the password is for an authentication header.
+    pub(super) ah: Option<Position>,
     /// How its advertisements are signed.
     pub(super) hmac: Option<Located<HmacDraft>>,
     pub(super) source: Option<Located<IpAddr>>,

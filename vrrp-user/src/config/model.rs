@@ -448,6 +448,8 @@ pub enum Authentication {
     None,
     /// Type 1: eight bytes in clear, padded with zeros.
     Pass([u8; 8]),
+    /// Type 2: an authentication header (RFC 2402), made with eight bytes, padded with zeros.
+    Ah([u8; 8]),
 }
 
 /// How advertisements travel.

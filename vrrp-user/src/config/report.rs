@@ -194,7 +194,10 @@ impl fmt::Display for Diagnostic {
         }
         write!(f, " {}: {}", self.severity, printable::text(&self.message))?;
         match &self.hint {
-            Some(hint) => write!(f, " ({})", printable::text(hint)),
+            Some(hint) => {
+                let lines: Vec<&str> = hint.lines().map(str::trim_start).collect();
+                write!(f, " ({})", printable::text(&lines.join(" ")))
+            }
             None => Ok(()),
         }
     }

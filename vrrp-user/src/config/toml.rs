@@ -360,6 +360,7 @@ impl Reader<'_> {
             self.garp(table);
         let (virtual_mac, own_virtual_mac) = self.virtual_mac(table);
         let addresses = self.addresses(table, "addresses");
+        let (password, ah) = self.authentication(table).unwrap_or_default();
         // An empty list is meant; what cannot be read has its error already.
         let no_addresses = addresses.is_empty() && self.get(table, "addresses").is_some();
         Draft {
@@ -371,7 +372,8 @@ impl Reader<'_> {
             version: self.number(table, "version"),
             priority: self.number(table, "priority"),
             interval: self.duration(table, "interval"),
-            password: self.password(table),
+            password,
+            ah,
             source,
             multicast_group: self.address_value(table, "multicast_group"),
             unicast,
@@ -447,12 +449,18 @@ impl Reader<'_> {
         self.read(table, key, read)
     }
 
-    fn password(&mut self, router: &Table<'_, '_>) -> Option<Located<Vec<u8>>> {
+    /// The password, and where it says that it is for an authentication header.
+    #[allow(clippy::type_complexity)]
+    fn authentication(
+        &mut self,
+        router: &Table<'_, '_>,
+    ) -> Option<(Option<Located<Vec<u8>>>, Option<Position>)> {
         let table = self.sub_table(router, "authentication", AUTHENTICATION_KEYS)?;
         let kind = self.string(&table, "type");
-        if let Some(kind) = kind.filter(|kind| kind.value != "pass") {
+        let ah = kind.as_ref().filter(|kind| kind.value == "ah").map(|kind| kind.at);
+        if let Some(kind) = kind.filter(|kind| !matches!(kind.value.as_str(), "pass" | "ah")) {
             let message = format!("unknown authentication type `{}`", kind.value);
-            self.report.error(kind.at, message, "pass is the only one");
+            self.report.error(kind.at, message, "pass or ah");
         }
         let password = self.string(&table, "password");
         let password = password.map(|text| Located::new(text.value.into_bytes(), text.at));
@@ -470,7 +478,7 @@ impl Reader<'_> {
         if table.lookup("password").is_none() && table.lookup("password_hex").is_none() {
             self.report.error(table.at, "authentication has no password", "add password = \"...\"");
         }
-        password.or(hex)
+        Some((password.or(hex), ah))
     }
 
     /// Source address and, for unicast, peers.

@@ -282,18 +282,22 @@ fn signatures(hmac: &Hmac, secrets: Secrets) -> Value {
 }
 
 fn password(authentication: &Authentication, secrets: Secrets) -> Value {
-    let Authentication::Pass(bytes) = authentication else { return Value::Null };
+    let (kind, bytes) = match authentication {
+        Authentication::None => return Value::Null,
+        Authentication::Pass(bytes) => ("pass", bytes),
+        Authentication::Ah(bytes) => ("ah", bytes),
+    };
     if secrets == Secrets::Hidden {
-        return json!({ "type": "pass", "password": STARS });
+        return json!({ "type": kind, "password": STARS });
     }
     let length = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let bytes = bytes.get(..length.max(1)).unwrap_or(bytes);
     match std::str::from_utf8(bytes) {
-        Ok(text) => json!({ "type": "pass", "password": text }),
+        Ok(text) => json!({ "type": kind, "password": text }),
         // keepalived cuts within a character.
         Err(_) => {
             let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            json!({ "type": "pass", "password_hex": hex })
+            json!({ "type": kind, "password_hex": hex })
         }
     }
 }

@@ -57,6 +57,9 @@ pub(super) struct Format {
     addresses: &'static str,
     password: &'static str,
     hmac: &'static str,
+    /// The old header, and what to write instead of it.
+    ah: &'static str,
+    instead_of_ah: &'static str,
     /// How a key is written.
     key_form: &'static str,
     preempt_off: &'static str,
@@ -81,6 +84,9 @@ pub(super) const TOML: Format = Format {
     addresses: "addresses",
     password: "password",
     hmac: "hmac",
+    ah: "type ah",
+    instead_of_ah: "as soon as no keepalived before 2.4.1 is among the routers, write on all of them at once, in its place:\n\
+                    hmac = { keys = [{ id = 1, file = \"/etc/vrrp-user/keys/1\" }], active_key = 1 }",
     key_form: "hex = \"...\", 64 to 128 digits",
     preempt_off: "preempt = false",
     peers: "unicast.peers",
@@ -104,6 +110,9 @@ pub(super) const KEEPALIVED: Format = Format {
     addresses: "virtual_ipaddress",
     password: "auth_pass",
     hmac: "auth_hmac",
+    ah: "auth_type AH",
+    instead_of_ah: "as soon as no keepalived before 2.4.1 is among the routers, write on all of them at once, in its place:\n\
+                    auth_hmac {\n    key 1 file:/etc/keepalived/vrrp-key\n    active_key 1\n}",
     key_form: "hex:..., 64 to 128 digits",
     preempt_off: "nopreempt",
     peers: "unicast_peer",
@@ -124,8 +133,14 @@ pub(super) fn validate(
     mtu: Option<fn(&str) -> Option<u32>>,
     report: &mut Report,
 ) -> Config {
-    let mut validator =
-        Validator { format, report, mtu, mtus: HashMap::new(), keys: HashMap::new() };
+    let mut validator = Validator {
+        format,
+        report,
+        mtu,
+        mtus: HashMap::new(),
+        keys: HashMap::new(),
+        ah_reported: false,
+    };
     let Drafts {
         idle: _,
         routers: drafts,
@@ -196,6 +211,8 @@ struct Validator<'a> {
     mtus: HashMap<String, Option<u32>>,
     /// What files with keys hold, or why they cannot be used: many routers may have one.
     keys: HashMap<PathBuf, hmac::KeyFile>,
+    /// That an authentication header is weak was said.
+    ah_reported: bool,
 }
 
 impl Validator<'_> {
@@ -228,7 +245,7 @@ impl Validator<'_> {
         let interval = self.interval(version, draft.interval.as_ref(), draft.at);
         let max_learned_interval =
             self.max_learned_interval(interval, draft.max_learned_interval.as_ref());
-        let authentication = self.authentication(version, draft.password.as_ref());
+        let authentication = self.authentication(version, draft.password.as_ref(), draft.ah);
         let hmac = self.hmac(draft.hmac.as_ref(), interval, draft.password.as_ref());
         let (preempt, preempt_delay) = self.preemption(&draft, priority);
         let (addresses, excluded) =
@@ -431,6 +448,7 @@ impl Validator<'_> {
         &mut self,
         version: Version,
         password: Option<&Located<Vec<u8>>>,
+        ah: Option<Position>,
     ) -> Authentication {
         let Some(password) = password else { return Authentication::None };
         let keyword = self.format.password;
@@ -463,7 +481,16 @@ impl Validator<'_> {
         for (to, from) in data.iter_mut().zip(bytes) {
             *to = *from;
         }
-        Authentication::Pass(data)
+        let Some(at) = ah else { return Authentication::Pass(data) };
+        let message = format!(
+            "authentication by {} is old and weak: HMAC-MD5 with at most 8 bytes as key, and only the daemon checks it",
+            self.format.ah
+        );
+        // Of one router: what is said about it is the same of all.
+        if !std::mem::replace(&mut self.ah_reported, true) {
+            self.report.warning(at, message, self.format.instead_of_ah);
+        }
+        Authentication::Ah(data)
     }
 
     fn preemption(&mut self, draft: &Draft, priority: Priority) -> (bool, Nanos) {

@@ -7,12 +7,14 @@ use vrrp_common::event::RxEvent;
 use vrrp_common::reason::Reason;
 use vrrp_common::report::{self, MasterSeen, ReportFilter, Unreported};
 
+use super::ah_association::AhAssociation;
 use super::effect::{Effect, InfoChange};
 use super::interface_table::Interface;
 use super::reception::AHEAD;
 use super::router::RouterRuntime;
 use super::{Core, Counter};
 use crate::core::interface_id::InterfaceId;
+use crate::engine::election::outranks;
 use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, Interest, Priority, RouterId, State};
 use crate::refused::{Ours, Refused};
@@ -210,7 +212,7 @@ impl Core {
         }
     }
 
-    /// It is known of all masters when they were last heard: timers may be judged.
+    /// It is known of all masters when they were last heard: timers may be conclude.
     pub(super) fn last_seen_ended(&mut self, lost: u64) {
         let Some(asked) = self.timers_wait.take() else {
             return self.count(Counter::UnexpectedAnswer);
@@ -251,6 +253,23 @@ impl Core {
         let Self { routers, effects, .. } = self;
         let allowed = routers[id.0 as usize].allowed();
         effects.extend(allowed.map(|(peer, range)| Effect::Allow { router: id, peer, range }));
+    }
+
+    /// What checks authentication headers for a router, if it has them.
+    pub fn ah(&self, id: RouterId) -> Option<&AhAssociation> {
+        self.routers.get(id.0 as usize)?.ah()
+    }
+
+    /// An advertisement with a new sequence number in its authentication header was accepted, and is about to be handed in.
+    pub fn accept_ah(&mut self, id: RouterId, sequence: u32, from: (Priority, IpAddr)) {
+        let is_master = self.engine.state(id) == Some(State::Master);
+        let own = self.engine.priority(id);
+        let Some(router) = self.routers.get_mut(id.0 as usize) else { return };
+        let own = own.zip(router.local_source());
+        let is_lower = from.0 != Priority::RESIGN && own.is_some_and(|own| !outranks(from, own));
+        if let Some(ah) = router.ah_mut() {
+            ah.accept(sequence, is_master && is_lower);
+        }
     }
 
     /// Tells the kernel side by which keys the signatures of others are checked.

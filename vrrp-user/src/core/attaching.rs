@@ -18,10 +18,13 @@ impl Core {
         let virtual_mac = there.any(|router| router.virtual_mac_devs().any(|dev| *dev == *name));
         let mut there = self.index.on(name).map(|id| self.router(id));
         let signed = there.any(|router| *router.interface == *name && router.signer().is_some());
+        let mut there = self.index.on(name).map(|id| self.router(id));
+        let ah = there.any(|router| *router.interface == *name && router.ah().is_some());
         let facts = Facts {
             tcx: self.tcx,
             virtual_mac,
             signed,
+            ah,
             ring_taken: self.reception.ring.is_abandoned(),
             programs_taken: self.reception.abandoned(iface),
             ..self.interfaces.facts(iface)

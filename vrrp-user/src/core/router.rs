@@ -7,10 +7,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use vrrp_common::VRRP_TTL;
+use vrrp_common::ah;
 use vrrp_common::hmac::{Sequence, TRAILER_LEN};
-use vrrp_common::maps::{HmacKey, RouterEntry, RouterInfo, RouterKey, TtlRange, state, transport};
+use vrrp_common::maps::{
+    HmacKey, RouterEntry, RouterInfo, RouterKey, TtlRange, hmac, state, transport,
+};
 use vrrp_common::report::ReportFilter;
 
+use super::ah_association::AhAssociation;
 use super::interface_id::InterfaceAddr;
 use super::interface_table::Interface;
 use super::netlink::{AddressRequest, AssignedAddress};
@@ -112,6 +116,8 @@ struct Rare {
     transport: Transport,
     /// What signs them.
     signer: Option<Signer>,
+    /// What makes and checks their authentication headers.
+    ah: Option<AhAssociation>,
 }
 
 /// Advertisements ready to be sent.
@@ -202,8 +208,13 @@ const USUAL: Transport = Transport::Multicast { source: None, group: None };
 impl Rare {
     fn of(config: &model::RouterConfig) -> Option<Self> {
         let signer = config.hmac.as_ref().map(Signer::new);
-        let is_rare = config.transport != USUAL || signer.is_some();
-        is_rare.then(|| Self { transport: config.transport.clone(), signer })
+        let to_peers = matches!(config.transport, Transport::Unicast { .. });
+        let ah = match config.authentication {
+            Authentication::Ah(password) => AhAssociation::new(&password, to_peers),
+            Authentication::None | Authentication::Pass(_) => None,
+        };
+        let is_rare = config.transport != USUAL || signer.is_some() || ah.is_some();
+        is_rare.then(|| Self { transport: config.transport.clone(), signer, ah })
     }
 }
 
@@ -296,6 +307,9 @@ impl RouterRuntime {
             Self { local, link, failing, failed, failures, ack, filter, filter_since, ..new };
         new.frames = local.map_or(Frames::None, |local| new.frames_from(local));
         if let (Some(new), Some(old)) = (new.signer_mut(), self.signer()) {
+            new.go_on_after(old.last());
+        }
+        if let (Some(new), Some(old)) = (new.ah_mut(), self.ah()) {
             new.go_on_after(old.last());
         }
         if let (Frames::Group(old), Frames::Group(new)) = (&mut self.frames, &mut new.frames) {
@@ -421,7 +435,7 @@ impl RouterRuntime {
 
     /// Whether its interfaces are captured in another way for it ([`crate::capture::Facts`]).
     pub fn restricts_capture(&self) -> bool {
-        self.has_virtual_mac() || self.signer().is_some()
+        self.has_virtual_mac() || self.signer().is_some() || self.ah().is_some()
     }
 
     /// The virtual MAC address of an address of it at a place, if that has one there.
@@ -568,7 +582,9 @@ impl RouterRuntime {
     /// Length of its advertisements as IP packets, bytes.
     pub fn advert_len(&self) -> u16 {
         let len = advert_len(self.family, self.version(), self.advertised as usize);
-        let len = len + if self.is_signed() { TRAILER_LEN } else { 0 };
+        let len = len
+            + if self.is_signed() { TRAILER_LEN } else { 0 }
+            + if self.ah().is_some() { ah::LEN } else { 0 };
         u16::try_from(len).unwrap_or(u16::MAX)
     }
 
@@ -585,6 +601,21 @@ impl RouterRuntime {
     /// The same.
     pub fn signer_mut(&mut self) -> Option<&mut Signer> {
         self.rare.as_mut()?.signer.as_mut()
+    }
+
+    /// What makes and checks authentication headers.
+    pub fn ah(&self) -> Option<&AhAssociation> {
+        self.rare.as_ref()?.ah.as_ref()
+    }
+
+    /// The same.
+    pub fn ah_mut(&mut self) -> Option<&mut AhAssociation> {
+        self.rare.as_mut()?.ah.as_mut()
+    }
+
+    /// The address that it sends from.
+    pub fn local_source(&self) -> Option<IpAddr> {
+        self.local?.source
     }
 
     /// The keys by which advertisements of others are checked.
@@ -699,6 +730,7 @@ impl RouterRuntime {
         let (auth_type, auth_data) = match self.authentication {
             Authentication::None => (0, [0; 8]),
             Authentication::Pass(password) => (AUTH_SIMPLE, password),
+            Authentication::Ah(_) => (ah::AUTH_TYPE, [0; 8]),
         };
         let source = local.source.map_or([0; 16], to_field);
         let destination = if self.peers().is_some() { source } else { to_field(self.group()) };
@@ -722,6 +754,8 @@ impl RouterRuntime {
             link_local_first: self.link_local_first.into(),
             ..RouterEntry::default()
         };
+        let hmac = if self.ah().is_some() { hmac::AH } else { 0 };
+        let entry = RouterEntry { hmac, ..entry };
         self.signer().map_or(entry, |signer| signer.entry(entry))
     }
 
@@ -749,6 +783,7 @@ impl RouterRuntime {
                 auth: match self.authentication {
                     Authentication::None => Auth::None,
                     Authentication::Pass(password) => Auth::Password(password),
+                    Authentication::Ah(_) => Auth::Header,
                 },
                 v3_pseudo_header: self.v3_checksum == V3Checksum::Rfc5798,
                 signed: self.is_signed(),
@@ -802,17 +837,20 @@ impl RouterRuntime {
             self.failures = None;
         }
         let renews = priority != Priority::RESIGN;
-        let mut signer = self.rare.as_mut().and_then(|rare| rare.signer.as_mut());
-        if let Some(signer) = &mut signer {
-            signer.advance(clock);
+        let mut rare = self.rare.as_deref_mut();
+        if let Some(rare) = &mut rare {
+            rare.signer.iter_mut().for_each(|signer| signer.advance(clock));
+            rare.ah.iter_mut().for_each(AhAssociation::advance);
         }
-        let signer = signer.as_deref();
+        let (signer, ah) =
+            rare.as_deref().map_or((None, None), |rare| (rare.signer.as_ref(), rare.ah.as_ref()));
         match &mut self.frames {
             Frames::None => false,
             Frames::Group(frame) => {
                 frame.set_priority(priority);
                 signer.inspect(|signer| signer.sign(frame));
                 frame.identify(idents);
+                ah.inspect(|ah| ah.authenticate(frame));
                 let tag = Tag::Advert { router: id, first: true, renews };
                 queue.push(local.iface, frame.bytes(), tag);
                 true
@@ -825,6 +863,7 @@ impl RouterRuntime {
                     frame.set_priority(priority);
                     signer.inspect(|signer| signer.sign(frame));
                     frame.identify(idents);
+                    ah.inspect(|ah| ah.authenticate(frame));
                     let tag = Tag::Advert { router: id, first, renews };
                     queue.push_ip(local.iface, *peer, frame.ip_bytes(), tag);
                     first = false;

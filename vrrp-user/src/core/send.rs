@@ -85,8 +85,11 @@ impl Core {
         }
     }
 
-    /// The sequence of the last advertisement of a router, if that was signed.
+    /// The sequence of the last advertisement of a router, if that was signed; with an authentication header its sequence number.
     pub fn signed_with(&self, id: RouterId) -> Option<Sequence> {
+        if let Some(ah) = self.router(id).ah() {
+            return Some(Sequence(ah.last().into()));
+        }
         let signer = self.router(id).signer()?;
         Some(signer.last()).filter(|last| *last != Sequence::default())
     }

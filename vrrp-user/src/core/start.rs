@@ -259,6 +259,10 @@ impl Core {
                 if let Some(signer) = core.router_mut(id).signer_mut() {
                     signer.go_on_after(Sequence(before.hmac_sequence));
                 }
+                if let Some(ah) = core.router_mut(id).ah_mut() {
+                    // Of a router that had signatures it is none: then it begins anew.
+                    ah.go_on_after(before.hmac_sequence.try_into().unwrap_or(0));
+                }
                 core.engine.continue_mismatches(id, before.address_list_mismatch);
                 core.forget_reported(id, matches!(masters.get(&id), Some(Ok(_))));
             }

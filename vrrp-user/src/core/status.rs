@@ -393,6 +393,7 @@ impl Core {
             authentication: match router.authentication {
                 Authentication::None => "none",
                 Authentication::Pass(_) => "simple password",
+                Authentication::Ah(_) => "authentication header (AH)",
             }
             .to_owned(),
             garp: Garp {

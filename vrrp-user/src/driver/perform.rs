@@ -4,6 +4,8 @@ use std::fs;
 use std::sync::{Arc, PoisonError};
 use std::thread;
 
+use vrrp_common::maps::hmac;
+
 use super::start::be_on_time;
 use super::{Driver, Reading, reload};
 use crate::api::error::ErrorKind;
@@ -78,6 +80,11 @@ impl Driver {
             Effect::SetRouter { router, key, entry } => {
                 let done = self.datapath.set_router(&key, &entry);
                 self.log_failure(router, done);
+                if entry.hmac & hmac::AH != 0
+                    && let Err(error) = self.memberships.hold_ah()
+                {
+                    log::warn!("{}: IP protocol 51: {error}", self.core.label(router));
+                }
             }
             Effect::RemoveRouter { router, key } => {
                 let done = self.datapath.remove_router(&key);

@@ -9,20 +9,24 @@ use std::ops::Range;
 use vrrp_common::VRRP_HEADER_LEN;
 use vrrp_common::event::{NO_SLOT, RxEvent};
 use vrrp_common::hmac::{Sequence, Signatures};
-use vrrp_common::maps::{HmacKey, HmacKeyId, PeerKey, RouterEntry, RouterKey, TtlRange};
-use vrrp_common::parse::{self, Address, Load, Packet};
+use vrrp_common::maps::{HmacKey, HmacKeyId, PeerKey, RouterEntry, RouterKey, TtlRange, hmac};
+use vrrp_common::parse::{self, Address, Advert, Load, Packet};
 use vrrp_common::reason::Reason;
 use vrrp_common::receive::{self, Routers};
 use vrrp_common::report::REFUSAL_WINDOW_NS;
 use vrrp_common::sha256::Block;
 
+mod ah;
+
 use super::Driver;
-use crate::core::{Input, InterfaceId};
+use crate::core::{AhAssociation, Input, InterfaceId};
 use crate::engine::time::Nanos;
+use crate::engine::types::{Priority, RouterId};
 use crate::io::bpf;
 use crate::io::raw::RawSocket;
 use crate::io::timer;
 use crate::refused::Refused;
+use crate::wire::family::from_field;
 
 /// Bytes of a refused message that are logged.
 #[allow(clippy::cast_possible_truncation, reason = "8")]
@@ -87,7 +91,7 @@ trait HmacMaps {
     fn mark(&self, peer: &PeerKey) -> Option<Sequence>;
 }
 
-/// A frame, and what it is judged by.
+/// A frame, and what it is conclude by.
 struct Frame<'a, R> {
     bytes: &'a [u8],
     /// Whether the kernel says that it is for another host.
@@ -163,13 +167,15 @@ struct Judgement {
     accepted: Option<(RxEvent, Range<usize>)>,
     /// The sequence of a signed one.
     mark: Option<(PeerKey, Sequence)>,
+    /// The sequence number in an authentication header.
+    ah_sequence: Option<u32>,
     /// What is to be said of one that is refused, for a router of ours.
     refused: Option<(RxEvent, [u8; VRRP_HEADER_LEN])>,
 }
 
 impl Judgement {
     fn refused(reason: Reason) -> Self {
-        Self { reason, slot: None, accepted: None, mark: None, refused: None }
+        Self { reason, slot: None, accepted: None, mark: None, ah_sequence: None, refused: None }
     }
 }
 
@@ -195,10 +201,18 @@ impl HmacMaps for bpf::Datapath {
     }
 }
 
-/// `None` for what is not of protocol 112.
-fn check(frame: Frame<'_, impl Routers + HmacMaps>, ifindex: u32) -> Option<Judgement> {
+/// `None` for what is neither of protocol 112 nor has that behind an authentication header. Of a router that has such, `association`
+/// checks them.
+fn check<'a>(
+    frame: Frame<'_, impl Routers + HmacMaps>,
+    ifindex: u32,
+    association: impl FnOnce(RouterId) -> Option<&'a AhAssociation>,
+) -> Option<Judgement> {
     match parse::ipv4(&frame) {
         Some(packet) if packet.is_vrrp() => check_packet(frame, &packet, ifindex),
+        Some(packet) if vrrp_common::ah::is_vrrp(&frame, &packet) => {
+            Some(ah::check(frame, &packet, ifindex, association))
+        }
         Some(_) => None,
         None => match parse::ipv6_vrrp(&frame)? {
             Ok(packet) => check_packet(frame, &packet, ifindex),
@@ -223,19 +237,34 @@ fn check_packet<A: Address>(
     let entry = entry.as_ref();
     let peer = PeerKey { slot: entry.slot, source: advert.source.to_field() };
     let mut block = Block::new([0; 8]);
-    let reason = receive::check_signed(&mut frame, &mut block, &advert, entry, &peer);
+    let reason = if entry.hmac & hmac::AH == 0 {
+        receive::check_signed(&mut frame, &mut block, &advert, entry, &peer)
+    } else {
+        ah::without_header(receive::check(&mut frame, &advert, entry, &peer))
+    };
+    Some(conclude(&frame, &advert, entry, reason, ifindex))
+}
+
+/// What becomes of an advertisement for a router of ours.
+fn conclude<A: Address, R>(
+    frame: &Frame<'_, R>,
+    advert: &Advert<A>,
+    entry: &RouterEntry,
+    reason: Reason,
+    ifindex: u32,
+) -> Judgement {
     let mut judgement = Judgement { slot: Some(entry.slot), ..Judgement::refused(reason) };
     judgement.mark = frame.mark;
     if reason.is_logged() {
-        let event = receive::event(&advert, ifindex, NO_SLOT, frame.at.0, 0);
+        let event = receive::event(advert, ifindex, NO_SLOT, frame.at.0, 0);
         let event = RxEvent { reason: reason.index(), payload_len: HEADER_LEN, ..event };
         judgement.refused = Some((event, advert.header));
     }
     if reason == Reason::Accepted {
-        let event = receive::event(&advert, ifindex, entry.slot, frame.at.0, 0);
+        let event = receive::event(advert, ifindex, entry.slot, frame.at.0, 0);
         judgement.accepted = Some((event, advert.offset..advert.offset + advert.len));
     }
-    Some(judgement)
+    judgement
 }
 
 impl Driver {
@@ -269,10 +298,11 @@ impl Driver {
                 at: received.at,
                 mark: None,
             };
-            let Some(judgement) = check(frame, received.ifindex) else {
-                continue;
-            };
-            let Judgement { mut reason, slot, mut accepted, mark, refused } = judgement;
+            let association = |id| self.core.ah(id);
+            let judgement = check(frame, received.ifindex, association);
+            let Some(judgement) = judgement else { continue };
+            let Judgement { mut reason, slot, mut accepted, mark, ah_sequence, refused } =
+                judgement;
             if let Some((event, header)) = refused {
                 self.refusals.note(Refused::reported(reason, &event, &header));
                 if self.refusals.may_log(reason, slot, now) {
@@ -296,6 +326,14 @@ impl Driver {
             let key = PeerKey { slot: event.slot, source: event.source };
             if let Err(error) = self.datapath.note_peer(key, event.ktime_ns, priority) {
                 log::debug!("{}", bpf::chain(&error));
+            }
+            if let Some(sequence) = ah_sequence {
+                let from = (Priority(priority), from_field(event.family, event.source));
+                let router = RouterId(event.slot);
+                self.core.accept_ah(router, sequence, from);
+                if let Some(sequence) = self.core.signed_with(router) {
+                    let _ = self.datapath.note_hmac_sequence(router.0, sequence);
+                }
             }
             self.handle(now, Input::Received { interface, event, payload: message });
         }
@@ -353,7 +391,8 @@ mod tests {
     impl Six {
         fn checked(&self, bytes: &[u8]) -> Option<Judgement> {
             let at = Nanos(5);
-            check(Frame { bytes, for_other_host: false, routers: self, at, mark: None }, 2)
+            let frame = Frame { bytes, for_other_host: false, routers: self, at, mark: None };
+            check(frame, 2, |_| None)
         }
     }
 
@@ -394,7 +433,8 @@ mod tests {
 
     fn checked(bytes: &[u8], for_other_host: bool, ifindex: u32) -> Option<Judgement> {
         let at = Nanos(5);
-        check(Frame { bytes, for_other_host, routers: &One, at, mark: None }, ifindex)
+        let frame = Frame { bytes, for_other_host, routers: &One, at, mark: None };
+        check(frame, ifindex, |_| None)
     }
 
     #[test]

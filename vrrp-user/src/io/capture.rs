@@ -16,6 +16,7 @@ use nix::{setsockopt_impl, sockopt_impl};
 use socket2::{Socket, Type};
 
 use vrrp_common::IPPROTO_VRRP;
+use vrrp_common::ah::IPPROTO_AH;
 use vrrp_common::parse::{DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP};
 
 use crate::io::packet_socket::{self, SNAP_LEN};
@@ -199,13 +200,13 @@ fn tag(auxdata: &[u8]) -> Option<(u16, u16)> {
     Some((tci, half(offset_of!(libc::tpacket_auxdata, tp_vlan_tpid))?))
 }
 
-/// The socket filter (linux/filter.h): IP protocol 112 of both families, in IPv6 also with what may stand before it
+/// The socket filter (linux/filter.h): IP protocol 112 of both families and of IPv4 also behind an authentication header, in IPv6 also with what may stand before it
 /// ([`vrrp_common::parse::chain`]), as far as two headers tell, ARP in which the sender speaks of its own
 /// address, neighbour advertisements, and neighbour solicitations from no address (more exactly, from one that begins
 /// with four zero bytes), with up to one VLAN tag in the packet.
 ///
 /// Each instruction as code, jumps when true and when false, and constant.
-fn filter() -> [(u16, u8, u8, u32); 56] {
+fn filter() -> [(u16, u8, u8, u32); 64] {
     /// `BPF_LD | BPF_W | BPF_ABS`, `BPF_H`, `BPF_B`.
     const WORD: u16 = 0x20;
     const HALF: u16 = 0x28;
@@ -215,18 +216,26 @@ fn filter() -> [(u16, u8, u8, u32); 56] {
     const EQUAL_X: u16 = 0x1d;
     const RETURN: u16 = 0x06;
     const TO_X: u16 = 0x07;
+    /// `BPF_LDX | BPF_B | BPF_MSH`, `BPF_LD | BPF_B | BPF_IND`.
+    const HEADER_LEN: u16 = 0xb1;
+    const BYTE_BEHIND: u16 = 0x50;
     /// `SKF_AD_OFF + SKF_AD_PROTOCOL`: the EtherType, wherever the link has it.
     const ETHERTYPE: u32 = 0xffff_f000;
     const KEEP: u32 = 0xffff;
 
     let op = |code, jt, jf, k| (code, jt, jf, k);
-    // By the EtherType in the accumulator, with the network header at an offset; twenty-six instructions.
+    // By the EtherType in the accumulator, with the network header at an offset; thirty instructions.
     let network = |at: u32| {
         [
             op(EQUAL, 2, 0, ETHERTYPE_IPV4.into()),
-            op(EQUAL, 3, 0, ETHERTYPE_IPV6.into()),
-            op(EQUAL, 17, 22, ETHERTYPE_ARP.into()),
+            op(EQUAL, 7, 0, ETHERTYPE_IPV6.into()),
+            op(EQUAL, 21, 26, ETHERTYPE_ARP.into()),
             op(BYTE, 0, 0, at + 9),
+            op(EQUAL, 23, 0, IPPROTO_VRRP.into()),
+            op(EQUAL, 0, 23, IPPROTO_AH.into()),
+            // Bytes of the IP header, and the first byte behind it.
+            op(HEADER_LEN, 0, 0, at),
+            op(BYTE_BEHIND, 0, 0, at),
             op(EQUAL, 19, 20, IPPROTO_VRRP.into()),
             op(BYTE, 0, 0, at + 6),
             op(EQUAL, 17, 0, IPPROTO_VRRP.into()),
@@ -251,14 +260,14 @@ fn filter() -> [(u16, u8, u8, u32); 56] {
             op(RETURN, 0, 0, 0),
         ]
     };
-    let mut program = [op(RETURN, 0, 0, 0); 56];
+    let mut program = [op(RETURN, 0, 0, 0); 64];
     program[0] = op(WORD, 0, 0, ETHERTYPE);
     // Over the tests of an untagged packet.
-    program[1] = op(EQUAL, 27, 0, ETHERTYPE_VLAN.into());
-    program[2] = op(EQUAL, 26, 0, ETHERTYPE_QINQ.into());
-    program[3..29].copy_from_slice(&network(0));
-    program[29] = op(HALF, 0, 0, 2);
-    program[30..].copy_from_slice(&network(4));
+    program[1] = op(EQUAL, 31, 0, ETHERTYPE_VLAN.into());
+    program[2] = op(EQUAL, 30, 0, ETHERTYPE_QINQ.into());
+    program[3..33].copy_from_slice(&network(0));
+    program[33] = op(HALF, 0, 0, 2);
+    program[34..].copy_from_slice(&network(4));
     program
 }
 
@@ -300,6 +309,13 @@ mod tests {
         assert_eq!(keeps(0x86dd, &packet), Some(false));
         packet[6] = 112;
         assert_eq!(keeps(0x86dd, &packet), Some(true));
+        // An authentication header, behind options.
+        let mut behind = packet;
+        (behind[0], behind[9]) = (0x47, 51);
+        assert_eq!(keeps(0x0800, &behind), Some(false));
+        behind[28] = 112;
+        assert_eq!(keeps(0x0800, &behind), Some(true));
+        assert_eq!(keeps(0x8100, &[&[0, 7, 8, 0][..], &behind].concat()), Some(true));
         let tagged = [&[0, 7, 8, 0][..], &packet].concat();
         assert_eq!(keeps(0x8100, &tagged), Some(true));
         assert_eq!(keeps(0x88a8, &tagged), Some(true));

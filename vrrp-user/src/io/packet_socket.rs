@@ -102,6 +102,12 @@ pub mod filtering {
                 (0x20, None) => a = load(4)?,
                 (0x28, _) => a = load(2)?,
                 (0x30, _) => a = load(1)?,
+                // Words of a header, and a byte so far behind.
+                (0xb1, _) => x = (load(1)? & 0x0f) * 4,
+                (0x50, _) => {
+                    let behind = usize::try_from(k + x).unwrap();
+                    a = (*data.get(behind)?).into();
+                }
                 (0x15, _) => at += usize::from(if a == k { jt } else { jf }),
                 (0x1d, _) => at += usize::from(if a == x { jt } else { jf }),
                 (0x45, _) => at += usize::from(if a & k != 0 { jt } else { jf }),

@@ -11,6 +11,7 @@ use socket2::{Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use vrrp_common::IPPROTO_VRRP;
+use vrrp_common::ah::IPPROTO_AH;
 use vrrp_common::parse::{DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP};
 
 use crate::engine::time::Nanos;
@@ -116,13 +117,13 @@ fn stamp<A>(message: &RecvMsg<'_, '_, A>) -> Option<i64> {
     })
 }
 
-/// The socket filter (linux/filter.h): IP protocol 112 of both families, but what leaves and what has a tag with a VLAN
+/// The socket filter (linux/filter.h): IP protocol 112 of both families, and of IPv4 protocol 51 with 112 in it, but what leaves and what has a tag with a VLAN
 /// ID, which belongs to the VLAN device. The kernel has taken the outermost tag out of the frame in any case
 /// (`skb_vlan_untag`). Of IPv6 also what has such an extension header first as may stand before it
 /// ([`vrrp_common::parse::chain`]), and then it or another one: neither fragments of other traffic nor MLD.
 ///
 /// Each instruction as code, jumps when true and when false, and constant.
-fn filter() -> [(u16, u8, u8, u32); 20] {
+fn filter() -> [(u16, u8, u8, u32); 24] {
     /// `BPF_LD | BPF_W | BPF_ABS`, `BPF_H`, `BPF_B`.
     const WORD: u16 = 0x20;
     const HALF: u16 = 0x28;
@@ -131,18 +132,26 @@ fn filter() -> [(u16, u8, u8, u32); 20] {
     const EQUAL: u16 = 0x15;
     const ANY: u16 = 0x45;
     const RETURN: u16 = 0x06;
+    /// `BPF_LDX | BPF_B | BPF_MSH`, `BPF_LD | BPF_B | BPF_IND`.
+    const HEADER_LEN: u16 = 0xb1;
+    const BYTE_BEHIND: u16 = 0x50;
     /// `SKF_AD_OFF + SKF_AD_PKTTYPE`, `SKF_AD_VLAN_TAG`.
     const PACKET_TYPE: u32 = 0xffff_f004;
     const VLAN_TAG: u32 = 0xffff_f02c;
     [
         (WORD, 0, 0, PACKET_TYPE),
-        (EQUAL, 17, 0, u32::from(libc::PACKET_OUTGOING)),
+        (EQUAL, 21, 0, u32::from(libc::PACKET_OUTGOING)),
         (WORD, 0, 0, VLAN_TAG),
-        (ANY, 15, 0, 0x0fff),
+        (ANY, 19, 0, 0x0fff),
         (HALF, 0, 0, 12),
         (EQUAL, 1, 0, u32::from(ETHERTYPE_IPV4)),
-        (EQUAL, 2, 12, u32::from(ETHERTYPE_IPV6)),
+        (EQUAL, 6, 16, u32::from(ETHERTYPE_IPV6)),
         (BYTE, 0, 0, 14 + 9),
+        (EQUAL, 13, 0, u32::from(IPPROTO_VRRP)),
+        (EQUAL, 0, 13, u32::from(IPPROTO_AH)),
+        // Bytes of the IP header, and the first byte behind it.
+        (HEADER_LEN, 0, 0, 14),
+        (BYTE_BEHIND, 0, 0, 14),
         (EQUAL, 9, 10, u32::from(IPPROTO_VRRP)),
         (BYTE, 0, 0, 14 + 6),
         (EQUAL, 7, 0, u32::from(IPPROTO_VRRP)),
@@ -198,12 +207,27 @@ mod tests {
         };
         assert!(is_kept(0x0800, [112, 0]) && is_kept(0x86dd, [112, 0]));
         assert!(!is_kept(0x0806, [112, 0]) && !is_kept(0x0800, [60, 112]));
+        // Not what else has an authentication header.
+        assert!(!is_kept(0x0800, [51, 112]));
         for first in [0, 44, 60] {
             assert!(is_kept(0x86dd, [first, 112]), "{first}");
             // MLD, and parts of datagrams.
             assert!(!is_kept(0x86dd, [first, 58]) && !is_kept(0x86dd, [first, 17]), "{first}");
         }
         assert!(!is_kept(0x86dd, [43, 112]) && !is_kept(0x86dd, [51, 112]));
+    }
+
+    #[test]
+    fn what_is_behind_an_authentication_header_counts() {
+        let mut frame = [0; 90];
+        (frame[12], frame[13], frame[23]) = (0x08, 0x00, 51);
+        for (first, behind) in [(0x45, 34), (0x46, 38), (0x4f, 74)] {
+            frame[14] = first;
+            frame[34..].fill(6);
+            assert!(!keeps(0, 0, &frame));
+            frame[behind] = IPPROTO_VRRP;
+            assert!(keeps(0, 0, &frame), "{first:x}");
+        }
     }
 
     proptest! {

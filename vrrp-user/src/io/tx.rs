@@ -17,6 +17,7 @@ use nix::sys::socket::{
 };
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
 use vrrp_common::IPPROTO_VRRP;
+use vrrp_common::ah::IPPROTO_AH;
 
 use crate::core::{BATCH, Frame, InterfaceId, Tag, TxQueue};
 use crate::io::mmap_array::MmapArray;
@@ -245,6 +246,8 @@ fn on(ifindex: u32) -> InterfaceIndexOrAddress {
 pub struct Memberships {
     sockets: Vec<Socket>,
     sockets6: Vec<Socket>,
+    /// Of IP protocol 51.
+    ah: Option<Socket>,
     /// Interface, group, and which of the sockets of that family it is.
     joined: Vec<(u32, IpAddr, usize)>,
 }
@@ -253,8 +256,17 @@ impl Memberships {
     /// Opens the first socket, which holds protocol 112 even if no group is joined.
     /// Errors: `socket(2)` failed.
     pub fn open() -> io::Result<Self> {
-        let sockets = vec![Self::socket(Domain::IPV4)?];
-        Ok(Self { sockets, sockets6: Vec::new(), joined: Vec::new() })
+        let sockets = vec![Self::socket(Domain::IPV4, IPPROTO_VRRP)?];
+        Ok(Self { sockets, sockets6: Vec::new(), ah: None, joined: Vec::new() })
+    }
+
+    /// Holds protocol 51 from now on as [`Self::open`] holds 112: a router has an authentication header.
+    /// Errors: `socket(2)` failed.
+    pub fn hold_ah(&mut self) -> io::Result<()> {
+        if self.ah.is_none() {
+            self.ah = Some(Self::socket(Domain::IPV4, IPPROTO_AH)?);
+        }
+        Ok(())
     }
 
     /// Joins a group on an interface; nothing happens when it is joined already.
@@ -280,7 +292,7 @@ impl Memberships {
                 Err(error) => return Err(error),
             }
         }
-        let fresh = Self::socket(domain)?;
+        let fresh = Self::socket(domain, IPPROTO_VRRP)?;
         join(&fresh, ifindex, group)?;
         self.joined.push((ifindex, group, sockets.len()));
         sockets.push(fresh);
@@ -304,8 +316,8 @@ impl Memberships {
         self.sockets.iter().chain(&self.sockets6)
     }
 
-    fn socket(domain: Domain) -> io::Result<Socket> {
-        let protocol = Protocol::from(libc::c_int::from(IPPROTO_VRRP));
+    fn socket(domain: Domain, protocol: u8) -> io::Result<Socket> {
+        let protocol = Protocol::from(libc::c_int::from(protocol));
         let socket = Socket::new(domain, Type::RAW, Some(protocol))?;
         // BPF_RET | BPF_K with 0 bytes: drop everything (linux/filter.h).
         socket.attach_filter(&[SockFilter::new(0x06, 0, 0, 0)])?;

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use vrrp_common::ah::{self, AuthHeader};
 use vrrp_common::message::{Header, TYPE_ADVERTISEMENT, auth_len};
 use vrrp_common::parse::{self, Address, IPV4_FRAGMENT, V4, V6, VLAN_ID};
 use vrrp_common::reason::Reason;
@@ -35,7 +36,7 @@ pub struct Packet {
 /// What a packet is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// A packet of IP protocol 112.
+    /// A packet of IP protocol 112, or of 51 with that in it.
     Vrrp(Vrrp),
     /// An ARP message in which the sender speaks of its own address.
     GratuitousArp(arp::Repr),
@@ -69,7 +70,7 @@ pub struct Neighbour {
     pub length: usize,
 }
 
-/// A packet of IP protocol 112.
+/// A packet of IP protocol 112, or of 51 with that in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vrrp {
     /// Source address.
@@ -78,6 +79,8 @@ pub struct Vrrp {
     pub destination: IpAddr,
     /// TTL or hop limit.
     pub ttl: u8,
+    /// The authentication header before the message (RFC 2402), if there is one.
+    pub ah: Option<AuthHeader>,
     /// Bytes of the VRRP message by the IP header; 0 where that makes no sense.
     pub length: usize,
     /// The message; `None` when not even its header is there.
@@ -158,6 +161,7 @@ impl Packet {
             address(sample.source),
             address(sample.destination),
             sample.ttl,
+            None,
             sample.wire_len.into(),
             &sample.payload[..present],
             Vec::new(),
@@ -180,7 +184,8 @@ impl Packet {
 
 fn in_ipv4(data: &[u8]) -> Option<Vrrp> {
     let packet = V4::packet(&data, 0, [0; 2])?;
-    if !packet.is_vrrp() {
+    let has_header = ah::is_vrrp(&data, &packet);
+    if !packet.is_vrrp() && !has_header {
         return None;
     }
     let [version_ihl, _, t0, t1, _, _, f0, f1, ..] = packet.begin;
@@ -192,7 +197,7 @@ fn in_ipv4(data: &[u8]) -> Option<Vrrp> {
     } else if data.get(..header_len).is_some_and(|header| checksum::internet(&[header]) != 0) {
         problems.push(Reason::IpChecksum);
     }
-    Some(in_ip(data, &packet, u16::from_be_bytes([f0, f1]), problems))
+    Some(in_ip(data, &packet, has_header, u16::from_be_bytes([f0, f1]), problems))
 }
 
 fn in_ipv6(data: &[u8]) -> Option<Vrrp> {
@@ -210,18 +215,19 @@ fn in_ipv6(data: &[u8]) -> Option<Vrrp> {
     if version >> 4 != 6 || (too_long && problems.is_empty()) {
         problems.push(Reason::IpHeader);
     }
-    Some(in_ip(data, &packet, 0, problems))
+    Some(in_ip(data, &packet, false, 0, problems))
 }
 
-/// The message of a packet. `fragment` is that field of an IPv4 header.
+/// The message of a packet, behind an authentication header or not. `fragment` is that field of an IPv4 header.
 fn in_ip<A: Address + Into<IpAddr>>(
     data: &[u8],
     packet: &parse::Packet<A>,
+    has_header: bool,
     fragment: u16,
     mut problems: Vec<Reason>,
 ) -> Vrrp {
     // Nothing is left of it where nobody knows where the message is.
-    let parse::Extent { ttl, offset, wire_len, .. } = A::extent(&data, packet);
+    let parse::Extent { ttl, offset, mut wire_len, .. } = A::extent(&data, packet);
     let mut present = data.get(offset..).unwrap_or_default();
     present = &present[..present.len().min(wire_len)];
     if present.len() < wire_len {
@@ -234,7 +240,18 @@ fn in_ip<A: Address + Into<IpAddr>>(
         // Not the beginning of a message.
         present = &[];
     }
-    vrrp(packet.source.into(), packet.destination.into(), ttl, wire_len, present, problems)
+    let mut header = None;
+    if has_header {
+        wire_len = wire_len.saturating_sub(ah::LEN);
+        (header, present) = match present.split_first_chunk::<{ ah::LEN }>() {
+            Some((bytes, behind)) => (Some(bytemuck::cast::<_, AuthHeader>(*bytes)), behind),
+            None => (None, &[][..]),
+        };
+        if header.is_some_and(|header| header.payload_len != ah::PAYLOAD_LEN) {
+            problems.push(Reason::AhMalformed);
+        }
+    }
+    vrrp(packet.source.into(), packet.destination.into(), ttl, header, wire_len, present, problems)
 }
 
 /// A neighbour advertisement, or a solicitation from no address; with what the stack asks for (RFC 4861 section 7.1)
@@ -257,6 +274,7 @@ fn vrrp(
     source: IpAddr,
     destination: IpAddr,
     ttl: u8,
+    ah: Option<AuthHeader>,
     length: usize,
     present: &[u8],
     mut problems: Vec<Reason>,
@@ -281,7 +299,7 @@ fn vrrp(
     {
         problems.push(Reason::Checksum);
     }
-    Vrrp { source, destination, ttl, length, message, problems }
+    Vrrp { source, destination, ttl, ah, length, message, problems }
 }
 
 /// The fields, as far as they are there.
@@ -397,6 +415,33 @@ mod tests {
         assert_eq!(message.auth_type(), Some(1));
         assert_eq!(message.interval(), Some(AdvertInterval::Secs(1)));
         assert_eq!((message.addresses, message.missing), (vec![ADDRESS.into()], 0));
+    }
+
+    #[test]
+    fn an_authentication_header_stands_before_the_message() {
+        // Sent by keepalived 2.2.7.
+        let sent = "45c0004400010000ff33d1b10a00ff01e0000012700400000a00ff01000000016cc85194f93f64c3044f551a\
+                    21336402020164000a0000640a0000650000000000000000";
+        let digits = sent.as_bytes().chunks(2);
+        let mut packet: Vec<u8> = digits
+            .map(|two| u8::from_str_radix(str::from_utf8(two).unwrap(), 16).unwrap())
+            .collect();
+        let vrrp = read(&packet);
+        assert_eq!((vrrp.problems.len(), vrrp.length), (0, 24));
+        let header = vrrp.ah.unwrap();
+        assert_eq!((header.spi, header.sequence), ([10, 0, 255, 1], [0, 0, 0, 1]));
+        let message = vrrp.message.unwrap();
+        assert_eq!((message.header.vrid(), message.auth_type()), (51, Some(2)));
+        assert_eq!(message.addresses, [100, 101].map(|last| IpAddr::from([10, 0, 0, last])));
+        packet[21] = 5;
+        assert_eq!(read(&packet).problems, [Reason::AhMalformed]);
+        packet[21] = 4;
+        for len in 21..packet.len() {
+            assert!(read(&packet[..len]).problems.contains(&Reason::Truncated), "{len}");
+        }
+        // TCP behind it.
+        packet[20] = 6;
+        assert_eq!(Packet::parse(ETHERTYPE_IPV4, None, &packet), None);
     }
 
     #[test]

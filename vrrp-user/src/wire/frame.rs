@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ::hmac::{Hmac, KeyInit, Mac as _};
 use sha2::Sha256;
 use vrrp_common::IPPROTO_VRRP;
+use vrrp_common::ah::{self, IPPROTO_AH};
 use vrrp_common::hmac::{self, HEAD_LEN, HMAC_SHA256_128, Head, Sequence, TAG_LEN, TRAILER_LEN};
 use vrrp_common::message::Header;
 
@@ -12,7 +13,7 @@ use super::ethernet::{BROADCAST, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, 
 use super::family::{Family, to_field};
 use super::ipv4::Idents;
 use super::vrrp::Auth;
-use super::{Error, arp, array, ethernet, ipv4, ipv6, ndisc, vrrp};
+use super::{Error, ah as header, arp, array, ethernet, ipv4, ipv6, ndisc, vrrp};
 use crate::types::advert::{AdvertInterval, Priority, Version};
 use crate::types::id::{KeyId, Vrid};
 
@@ -62,6 +63,8 @@ pub struct AdvertFrame {
     counter: u8,
     /// Whether a trailer follows the message.
     signed: bool,
+    /// Whether an authentication header stands before it.
+    has_header: bool,
 }
 
 /// What advertisements are signed with.
@@ -84,12 +87,14 @@ impl AdvertFrame {
         };
         let len = message.buffer_len()?;
         let trailer = if params.signed { TRAILER_LEN } else { 0 };
-        let payload_len =
-            u16::try_from(len + trailer).map_err(|_| Error::Not("a possible IP length"))?;
+        let has_header = params.auth == Auth::Header && params.source.is_ipv4();
+        let header = if has_header { ah::LEN } else { 0 };
+        let payload_len = u16::try_from(header + len + trailer)
+            .map_err(|_| Error::Not("a possible IP length"))?;
         let (destination, source) = (params.dest_mac, params.source_mac);
         let bytes = match (params.source, params.destination) {
             (IpAddr::V4(from), IpAddr::V4(to)) => {
-                let mut bytes = vec![0; IP + ipv4::HEADER_LEN + len + trailer];
+                let mut bytes = vec![0; IP + ipv4::HEADER_LEN + header + len + trailer];
                 ethernet::Repr { destination, source, ethertype: ETHERTYPE_IPV4 }.emit(&mut bytes);
                 ipv4::Repr {
                     tos: TOS,
@@ -98,7 +103,7 @@ impl AdvertFrame {
                     // unique (RFC 6864 section 4.1). A peer may be reached through something with less room.
                     dont_fragment: to.is_multicast(),
                     ttl: params.ttl,
-                    protocol: IPPROTO_VRRP,
+                    protocol: if has_header { IPPROTO_AH } else { IPPROTO_VRRP },
                     source: from,
                     destination: to,
                     payload_len,
@@ -132,7 +137,8 @@ impl AdvertFrame {
             IpAddr::V4(source) => Idents::counter(source),
             IpAddr::V6(_) => 0,
         };
-        let mut frame = Self { bytes: bytes.into(), pseudo, counter, signed: params.signed };
+        let mut frame =
+            Self { bytes: bytes.into(), pseudo, counter, signed: params.signed, has_header };
         let vrrp = frame.vrrp();
         message.emit(&mut frame.bytes[vrrp..vrrp + len]);
         frame.fill_checksum();
@@ -206,13 +212,22 @@ impl AdvertFrame {
         self.fill_checksum();
     }
 
+    /// Fills in the authentication header of the frame as it is now, the last of all. Nothing happens to one without.
+    pub fn authenticate(&mut self, key: &header::Key, sequence: u32) {
+        if self.has_header {
+            let (_, destination) = ipv4::addresses(&self.bytes[IP..]);
+            header::fill(key, &mut self.bytes[IP..], sequence, !destination.is_multicast());
+        }
+    }
+
     fn is_ipv6(&self) -> bool {
         array(&self.bytes, IP - 2) == ETHERTYPE_IPV6.to_be_bytes()
     }
 
     /// Offset of the VRRP message.
     fn vrrp(&self) -> usize {
-        IP + if self.is_ipv6() { ipv6::HEADER_LEN } else { ipv4::HEADER_LEN }
+        let header = if self.has_header { ah::LEN } else { 0 };
+        IP + if self.is_ipv6() { ipv6::HEADER_LEN } else { ipv4::HEADER_LEN + header }
     }
 
     /// Touches the frame; of more than one address the rest comes by itself. The number means nothing.
@@ -223,7 +238,12 @@ impl AdvertFrame {
     /// Takes the next IP identification of its source. IPv6 has none.
     pub fn identify(&mut self, idents: &mut Idents) {
         if !self.is_ipv6() {
-            ipv4::set_ident(&mut self.bytes[IP..], idents.next(self.counter));
+            let ident = match idents.next(self.counter) {
+                // The kernel would put another one in its place (`raw_send_hdrinc`, net/ipv4/raw.c), which is not the authentic one.
+                0 if self.has_header => idents.next(self.counter),
+                ident => ident,
+            };
+            ipv4::set_ident(&mut self.bytes[IP..], ident);
         }
     }
 
@@ -462,6 +482,48 @@ mod tests {
                   313d960200325fdffe80000000000000000000000000010020010db8000000000000000000000100\
                   010700006b0b5a5f989b0000bf9eb0a2c613ef7529d8bf22f6364816";
         assert_eq!(hex(&frame), v6);
+    }
+
+    /// What keepalived 2.2.7 has sent, but for the flag that forbids to fragment it, which is not authenticated.
+    #[test]
+    fn golden_with_an_authentication_header() {
+        let hex = |bytes: &[u8]| -> String { bytes.iter().map(|it| format!("{it:02x}")).collect() };
+        let key = header::key(b"pass123\0").unwrap();
+        let source: IpAddr = Ipv4Addr::new(10, 0, 255, 1).into();
+        let peer: IpAddr = Ipv4Addr::new(10, 0, 255, 2).into();
+        let addresses = [100, 101].map(|last| IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)));
+        let both = |destination: IpAddr| AdvertParams {
+            source,
+            destination,
+            vrid: Vrid::new(51).unwrap(),
+            addresses: &addresses,
+            auth: Auth::Header,
+            ..params(V2)
+        };
+        let mut frame = AdvertFrame::new(&both(Family::V4.group())).unwrap();
+        frame.set_priority(Priority(100));
+        frame.identify(&mut Idents::new(0));
+        frame.authenticate(&key, 1);
+        let sent = "45c0004400014000ff3391b10a00ff01e0000012\
+                    700400000a00ff01000000016cc85194f93f64c3044f551a\
+                    21336402020164000a0000640a0000650000000000000000";
+        assert_eq!(hex(frame.ip_bytes()), sent);
+        let mut idents = Idents::new(4);
+        frame.set_priority(Priority::RESIGN);
+        frame.identify(&mut idents);
+        frame.authenticate(&key, 5);
+        let resigns = "00000005 74a5817816b816c023b51178 213300020201c8000a0000640a000065";
+        assert!(hex(frame.bytes()).contains(&resigns.replace(' ', "")));
+
+        let mut frame = AdvertFrame::new(&both(peer)).unwrap();
+        frame.set_priority(Priority(100));
+        // The kernel has other plans with an identification of zero.
+        frame.identify(&mut Idents::new(u16::MAX));
+        frame.authenticate(&key, 1);
+        let sent = "45c0004400010000ff33a8c10a00ff010a00ff02\
+                    700400000a00ff0100000001e63160c1d44f1fe0a13dfcf8\
+                    21336402020164000a0000640a0000650000000000000000";
+        assert_eq!(hex(frame.ip_bytes()), sent);
     }
 
     #[test]

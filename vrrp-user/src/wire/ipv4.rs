@@ -132,6 +132,17 @@ pub fn addresses(packet: &[u8]) -> (Ipv4Addr, Ipv4Addr) {
     (array::<4>(packet, field::SOURCE).into(), array::<4>(packet, field::DESTINATION).into())
 }
 
+/// Clears what may change on the way of a packet (RFC 2402 section 3.3.3.1.1.1): type of service, flags and fragment offset, and the
+/// checksum; the TTL too if it is to change. Of a header that is there.
+pub fn clear_mutable(header: &mut [u8], ttl: bool) {
+    header[field::TOS] = 0;
+    header[field::FLAGS_FRAGMENT..][..2].fill(0);
+    header[field::CHECKSUM..][..2].fill(0);
+    if ttl {
+        header[field::TTL] = 0;
+    }
+}
+
 /// Changes the identification in a header without options.
 pub fn set_ident(packet: &mut [u8], ident: u16) {
     packet[field::IDENT..][..2].copy_from_slice(&ident.to_be_bytes());

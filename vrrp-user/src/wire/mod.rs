@@ -3,6 +3,7 @@
 //! Pure functions on slices; no sockets, no state. The receive checks of RFC 9568 section 7.1 are not
 //! here but in `vrrp-common`, because the kernel side makes them.
 
+pub mod ah;
 pub mod arp;
 pub mod checksum;
 pub mod dissect;

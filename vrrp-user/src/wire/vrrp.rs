@@ -30,6 +30,8 @@ pub enum Auth {
     None,
     /// Type 1: the password, padded with zeros.
     Password([u8; VRRP_AUTH_LEN]),
+    /// Type 2: eight zero bytes, and an authentication header in front of the message ([`super::ah`]).
+    Header,
 }
 
 /// What an advertisement says.
@@ -75,6 +77,7 @@ impl Repr<'_> {
                 let auth_type = match self.auth {
                     Auth::None => 0,
                     Auth::Password(_) => 1,
+                    Auth::Header => vrrp_common::ah::AUTH_TYPE,
                 };
                 (2, [auth_type, secs])
             }

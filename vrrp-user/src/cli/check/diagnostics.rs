@@ -53,8 +53,10 @@ pub fn write(
             excerpt(&without_keys(line), diagnostic, terminal, out)?;
         }
         if let Some(hint) = &diagnostic.hint {
-            for line in wrapped(&printable::text(hint), room(terminal)) {
-                writeln!(out, "{:INDENT$}{line}", "")?;
+            for line in hint.lines() {
+                for line in wrapped(&printable::text(line), room(terminal)) {
+                    writeln!(out, "{:INDENT$}{line}", "")?;
+                }
             }
         }
     }

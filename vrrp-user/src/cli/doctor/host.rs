@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use vrrp_common::IPPROTO_VRRP;
+use vrrp_common::ah::IPPROTO_AH;
 
 use super::{Check, Finding, Kernel, some};
 use crate::api::Status;
@@ -195,16 +196,16 @@ fn filesystem(found: Result<&Path, &String>, masked: bool, without: Option<&str>
     }
 }
 
-/// Inodes of the sockets that receive protocol 112 (`/proc/net/raw`: the port of the local address is the
+/// Inodes of the sockets that receive protocol 112, or 51 as keepalived with `auth_type AH` (`/proc/net/raw`: the port of the local address is the
 /// protocol, net/ipv4/raw.c).
 fn vrrp_sockets(table: &str) -> Vec<u64> {
-    let ours = format!(":{IPPROTO_VRRP:04X}");
+    let ours = [IPPROTO_VRRP, IPPROTO_AH].map(|protocol| format!(":{protocol:04X}"));
     table
         .lines()
         .skip(1)
         .filter_map(|line| {
             let fields: Vec<&str> = line.split_whitespace().collect();
-            fields.get(1).filter(|local| local.ends_with(&ours))?;
+            fields.get(1).filter(|local| ours.iter().any(|ours| local.ends_with(ours)))?;
             fields.get(9)?.parse().ok()
         })
         .collect()
@@ -252,11 +253,10 @@ fn others(
             .hint("no VRID on an interface may belong to two of them; otherwise stop one");
     }
     if all == 0 && !inodes.is_empty() {
-        let text =
-            "somebody receives IP protocol 112 here, in a process that cannot be seen from here";
+        let text = "somebody receives IP protocol 112 or 51 here, in a process that cannot be seen from here";
         return Finding::warning(check, text).hint("run as root, outside of containers");
     }
-    Finding::fine(check, "nobody else receives IP protocol 112 here")
+    Finding::fine(check, "nobody else receives IP protocol 112 or 51 here")
 }
 
 /// Whether a service can listen on an address that is not here (`ip_nonlocal_bind`, of IPv6 since Linux 4.3).
@@ -358,17 +358,18 @@ mod tests {
         assert_eq!(nonlocal_bind(Family::V6, Err(&"no".to_owned())).severity, Severity::Skipped);
     }
 
-    /// Of Linux 6.18: keepalived's two sockets, and one for ICMP.
+    /// Of Linux 6.18: keepalived's two sockets and the one of a router with an authentication header, and one for ICMP.
     const RAW: &str = "\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
     1: 00000000:0001 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 77 2 0000000000000000 0
   112: 00000000:0070 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4242 2 0000000000000000 0
   112: 00000000:0070 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4243 2 0000000000000000 0
+   51: 00000000:0033 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4244 2 0000000000000000 0
 ";
 
     #[test]
     fn other_daemons_are_named() {
-        assert_eq!(vrrp_sockets(RAW), [4242, 4243]);
+        assert_eq!(vrrp_sockets(RAW), [4242, 4243, 4244]);
         let owned = |list: &[(u32, &str)]| {
             let map: BTreeMap<u32, String> =
                 list.iter().map(|(pid, name)| (*pid, (*name).to_owned())).collect();

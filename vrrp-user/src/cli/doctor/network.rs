@@ -7,13 +7,16 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::thread::{self, ScopedJoinHandle};
 
+use vrrp_common::IPPROTO_VRRP;
+use vrrp_common::ah::IPPROTO_AH;
+
 use super::interfaces::{Port, is_near, ports};
 use super::probe::{self, Neighbours, Question};
 use super::{Check, Finding, NAMED, plural, some, virtual_mac};
 use crate::api::Status;
 use crate::cli::clock::time_of_day;
 use crate::cli::terminal::Terminal;
-use crate::config::model::{Config, RouterConfig};
+use crate::config::model::{Authentication, Config, RouterConfig};
 use crate::engine::time::Nanos;
 use crate::refused::{Ours, Refused};
 use crate::wire::ethernet::{Colons, Mac};
@@ -177,6 +180,8 @@ struct SharedAddress {
     address: IpAddr,
     ifindex: u32,
     mac: Mac,
+    /// Whether its router's advertisements have an authentication header, and so another IP protocol.
+    ah: bool,
     /// Whether it is on this host now.
     here: bool,
     /// A link-local address of the interface to ask from, of IPv6.
@@ -216,6 +221,7 @@ fn shared_addresses(config: &Config, here: &Surroundings<'_>) -> Vec<SharedAddre
                 address,
                 ifindex: port.ifindex,
                 mac: port.mac?,
+                ah: matches!(router.authentication, Authentication::Ah(_)),
                 here: here.own(interface).iter().any(|(own, _)| *own == address),
                 link_local: link_local.get(interface.as_str()).copied(),
             })
@@ -384,13 +390,16 @@ fn addresses<'a>(
 ) -> Finding {
     let check = here.addresses();
     let (mut split, mut elsewhere, mut nowhere, mut expected) = (vec![], vec![], vec![], 0);
+    let mut protocols = BTreeSet::new();
     for place in addresses {
         let holder = held.get(&(place.ifindex, place.address));
         let named =
             |mac: &Mac| format!("{} on {} at {}", place.address, place.interface, Colons(*mac));
         match (holder, state(&place.router)) {
-            (Some(mac), Some("MASTER")) => split.push(named(mac)),
-            (Some(mac), None) if place.here => split.push(named(mac)),
+            (Some(mac), state) if state == Some("MASTER") || (state.is_none() && place.here) => {
+                protocols.insert(if place.ah { IPPROTO_AH } else { IPPROTO_VRRP });
+                split.push(named(mac));
+            }
             (Some(_), Some("BACKUP")) => expected += 1,
             (Some(mac), Some(_) | None) => elsewhere.push(named(mac)),
             (None, Some("BACKUP")) => {
@@ -401,10 +410,12 @@ fn addresses<'a>(
     }
     if !split.is_empty() {
         let text = format!("this host has these addresses, and so has another: {}", some(&split));
-        return Finding::broken(check, text).hint(
-            "two masters, if the other host speaks VRRP: let IP protocol 112 pass, and compare VRID, version and \
+        let protocols: Vec<String> = protocols.iter().map(u8::to_string).collect();
+        return Finding::broken(check, text).hint(format!(
+            "two masters, if the other host speaks VRRP: let IP protocol {} pass, and compare VRID, version and \
              password; a duplicate address otherwise",
-        );
+            protocols.join(" and ")
+        ));
     }
     let (resolution, _) = probe_names(here.family);
     if !nowhere.is_empty() {
@@ -705,6 +716,7 @@ mod tests {
             address: VIP,
             ifindex: 2,
             mac: [2, 0, 0, 0, 0, 1],
+            ah: false,
             here,
             link_local: None,
         }

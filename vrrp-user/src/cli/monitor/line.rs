@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::{Value, json};
 use vrrp_common::VRRP_TTL;
@@ -101,7 +101,12 @@ fn content(line: &mut String, packet: &Packet, vrids: &BTreeSet<u8>) -> fmt::Res
             write!(line, " {source} > {destination}: ttl {ttl}")
         }
         Content::Vrrp(vrrp) => {
-            write!(line, " {} > {}: VRRP", vrrp.source, vrrp.destination)?;
+            write!(line, " {} > {}: ", vrrp.source, vrrp.destination)?;
+            if let Some(ah) = &vrrp.ah {
+                let sequence = u32::from_be_bytes(ah.sequence);
+                write!(line, "AH(spi={},seq={sequence}): ", Ipv4Addr::from(ah.spi))?;
+            }
+            line.push_str("VRRP");
             if let Some(message) = &vrrp.message {
                 fields(line, message)?;
             }
@@ -193,7 +198,7 @@ impl Display for AuthType {
 pub fn json(seen: &Observed, vrids: &BTreeSet<u8>) -> Value {
     let refused = seen.refused.map(Reason::name);
     let (kind, content) = match &seen.packet.content {
-        Content::Vrrp(Vrrp { source, destination, ttl, length, message, problems }) => {
+        Content::Vrrp(Vrrp { source, destination, ttl, ah, length, message, problems }) => {
             let ip = json!({
                 "source": source, "destination": destination, "ttl": ttl, "length": length,
             });
@@ -201,7 +206,11 @@ pub fn json(seen: &Observed, vrids: &BTreeSet<u8>) -> Value {
             let message = message.as_ref().map_or(Value::Null, json_message);
             // All that is wrong by the protocol; and why XDP dropped it, or `null`.
             let problems: Vec<_> = problems.iter().map(|reason| reason.name()).collect();
-            let judged = json!({ "problems": problems, "refused": refused });
+            let ah = ah.map(|ah| {
+                let sequence = u32::from_be_bytes(ah.sequence);
+                json!({ "spi": Ipv4Addr::from(ah.spi), "sequence": sequence })
+            });
+            let judged = json!({ "problems": problems, "refused": refused, "ah": ah });
             ("vrrp", joined(&[ip, message, judged]))
         }
         Content::Fenced(Fenced { source, destination, ttl }) => {
@@ -287,6 +296,7 @@ fn seconds(time_ns: i64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use vrrp_common::ah::AuthHeader;
     use vrrp_common::message::Header;
 
     use super::*;
@@ -296,6 +306,7 @@ mod tests {
             source: [10, 0, 0, 2].into(),
             destination: [224, 0, 0, 18].into(),
             ttl: 255,
+            ah: None,
             length: 20,
             message: Some(Message {
                 header: Header([0x21, 51, 100, 1, 1, 1, 0, 0]),
@@ -336,6 +347,12 @@ mod tests {
             "eth0 10.0.0.2 > 224.0.0.18: VRRPv2, Advertisement, vrid 51, prio 100, authtype simple, \
              intvl 1s, length 20, addrs: 10.0.0.100"
         );
+        let ah = AuthHeader { spi: [10, 0, 0, 2], sequence: [0, 0, 1, 2], ..AuthHeader::default() };
+        let behind = seen(Content::Vrrp(Vrrp { ah: Some(ah), ..advert() }));
+        let line = shown(&behind, &[]);
+        assert!(line.starts_with("eth0 10.0.0.2 > 224.0.0.18: AH(spi=10.0.0.2,seq=258): VRRPv2, "));
+        let json = json(&behind, &BTreeSet::new());
+        assert_eq!(json["ah"].to_string(), r#"{"spi":"10.0.0.2","sequence":258}"#);
         packet.packet.vlan = vec![7];
         packet.refused = Some(Reason::Interval);
         assert!(shown(&packet, &[]).starts_with("eth0 vlan 7 10.0.0.2 > "));
@@ -435,7 +452,7 @@ mod tests {
         packet.refused = Some(Reason::Ttl);
         assert_eq!(
             json(&packet, &BTreeSet::new()).to_string(),
-            r#"{"type":"vrrp","time":1700000000.123456,"interface":"eth0","direction":"in","vlan":[],"source":"10.0.0.2","destination":"224.0.0.18","ttl":255,"length":20,"version":2,"message_type":1,"vrid":51,"priority":100,"auth_type":1,"interval_ms":1000,"addresses":["10.0.0.100"],"problems":[],"refused":"ttl"}"#
+            r#"{"type":"vrrp","time":1700000000.123456,"interface":"eth0","direction":"in","vlan":[],"source":"10.0.0.2","destination":"224.0.0.18","ttl":255,"length":20,"version":2,"message_type":1,"vrid":51,"priority":100,"auth_type":1,"interval_ms":1000,"addresses":["10.0.0.100"],"problems":[],"refused":"ttl","ah":null}"#
         );
     }
 }

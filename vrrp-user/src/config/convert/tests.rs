@@ -317,7 +317,7 @@ prop_compose! {
     fn router()(
         (name, interface, vrid) in (name(), interface(), 1_u8..=255),
         (priority, interval, transport) in (1_u8..=255, interval(), transport()),
-        password in proptest::option::of(any::<[u8; 8]>()),
+        password in proptest::option::of((any::<[u8; 8]>(), any::<bool>())),
         (preempt, preempt_delay) in (any::<bool>(), 0_u64..=1_000),
         (addresses, first) in (proptest::collection::vec(address(), 0..4), address()),
         excluded in proptest::collection::vec(address(), 0..2),
@@ -332,7 +332,8 @@ prop_compose! {
     ) -> RouterConfig {
         let owner = priority == 255;
         let authentication = match (password, interval) {
-            (Some(password), AdvertInterval::Secs(_)) => Authentication::Pass(password),
+            (Some((password, true)), AdvertInterval::Secs(_)) => Authentication::Ah(password),
+            (Some((password, false)), AdvertInterval::Secs(_)) => Authentication::Pass(password),
             _ => Authentication::None,
         };
         let (Transport::Multicast { source, .. } | Transport::Unicast { source, .. }) = transport;

@@ -389,23 +389,21 @@ impl Parser<'_> {
         }
         let (kind, password) = (to.auth_type.take(), to.auth_pass.take());
         match (kind.as_ref().map(|kind| kind.value.as_str()), password) {
-            (Some("PASS"), Some(password)) if !password.value.is_empty() => {
+            (Some(name @ ("PASS" | "AH")), Some(password)) if !password.value.is_empty() => {
+                let at = kind.as_ref().map_or(block, |kind| kind.at);
+                to.draft.ah = (name == "AH").then_some(at);
                 let bytes = password.value.into_bytes();
                 to.draft.password = Some(Located::new(bytes, password.at));
             }
-            (Some("PASS"), _) => {
-                let message = "auth_type PASS without auth_pass; authentication is ignored";
+            (Some(name @ ("PASS" | "AH")), _) => {
+                let message =
+                    format!("auth_type {name} without auth_pass; authentication is ignored");
                 self.warning(block, message, "add auth_pass");
-            }
-            (Some("AH"), _) => {
-                let at = kind.map_or(block, |kind| kind.at);
-                let message = "auth_type AH is not supported, and routers that use it would not understand us";
-                self.error(at, message, "use auth_type PASS, or no authentication, on all routers");
             }
             (Some(other), _) => {
                 let at = kind.as_ref().map_or(block, |kind| kind.at);
                 let message = format!("unknown auth_type `{other}`; authentication is ignored");
-                self.warning(at, message, "write PASS");
+                self.warning(at, message, "write PASS or AH");
             }
             (None, Some(password)) => {
                 let message = "auth_pass without auth_type; authentication is ignored";

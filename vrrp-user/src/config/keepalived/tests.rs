@@ -1415,12 +1415,40 @@ fn authentication() {
     let (config, diagnostics) = accept(&v3);
     assert_eq!(config.routers[0].authentication, Authentication::None);
     assert_eq!(diagnostics, ["7:11: warning: version 3 has no authentication; it is ignored"]);
-    assert_eq!(
-        refuse(&block("auth_type AH\nauth_pass x")),
-        [
-            "5:11: error: auth_type AH is not supported, and routers that use it would not understand us"
-        ]
-    );
+    let weak = "warning: authentication by auth_type AH is old and weak: HMAC-MD5 with at most 8 bytes as key, and only the daemon \
+                checks it";
+    let (config, diagnostics) = accept(&block("auth_type AH\nauth_pass pass123"));
+    assert_eq!(config.routers[0].authentication, Authentication::Ah(*b"pass123\0"));
+    assert_eq!(diagnostics, [format!("5:11: {weak}")]);
+    let (config, diagnostics) = accept(&block("auth_pass 123456789\nauth_type AH"));
+    assert_eq!(config.routers[0].authentication, Authentication::Ah(*b"12345678"));
+    let long = "5:11: warning: auth_pass is longer than 8 bytes; the first 8 are used";
+    assert_eq!(diagnostics, [long.to_owned(), format!("6:11: {weak}")]);
+    let (config, diagnostics) = accept(&block("auth_type AH"));
+    assert_eq!(config.routers[0].authentication, Authentication::None);
+    let none = "4:2: warning: auth_type AH without auth_pass; authentication is ignored";
+    assert_eq!(diagnostics, [none]);
+    // Said once, of the first.
+    let one = block("auth_type AH\nauth_pass x");
+    let two = one.replace("vrrp_instance A", "vrrp_instance B");
+    let two =
+        two.replace("virtual_router_id 1", "virtual_router_id 2").replace("10.0.0.1", "10.0.0.2");
+    assert_eq!(accept(&(one.clone() + &two)).1, [format!("5:11: {weak}")]);
+    // Version 3, IPv6 and strict mode have no authentication.
+    for (without, warning) in [
+        (
+            one.replace(" interface", " version 3\n interface"),
+            "7:11: warning: version 3 has no authentication; it is ignored",
+        ),
+        (
+            one.replace(" interface", " strict_mode on\n interface"),
+            "7:11: warning: strict mode has no authentication; it is ignored",
+        ),
+    ] {
+        let (config, diagnostics) = accept(&without);
+        assert_eq!(config.routers[0].authentication, Authentication::None);
+        assert_eq!(diagnostics, [warning]);
+    }
 }
 
 #[test]

@@ -253,8 +253,8 @@ fn mistakes() {
         ("garp = 5", "6:8: error: garp must be a table, not an integer"),
         ("v3_checksum = \"x\"", "6:15: error: unknown v3_checksum `x` (rfc5798 or rfc9568)"),
         (
-            "authentication = { type = \"ah\", password = \"x\" }",
-            "6:27: error: unknown authentication type `ah` (pass is the only one)",
+            "authentication = { type = \"md5\", password = \"x\" }",
+            "6:27: error: unknown authentication type `md5` (pass or ah)",
         ),
         (
             "authentication = { type = \"pass\" }",

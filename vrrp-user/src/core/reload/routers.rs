@@ -81,7 +81,8 @@ impl Core {
         let new = self.router(id);
         let virtual_mac_changed = old.any_virtual_mac() != new.any_virtual_mac()
             || old.with_virtual_mac() != new.with_virtual_mac();
-        let signed_changed = old.signer().is_some() != new.signer().is_some();
+        let signed_changed = old.signer().is_some() != new.signer().is_some()
+            || old.ah().is_some() != new.ah().is_some();
         if virtual_mac_changed || signed_changed {
             self.plan_anew(id);
         }
