@@ -271,6 +271,17 @@ fn no_header_where_there_should_be_one() -> Result<()> {
     )
 }
 
+/// By XDP, which checks no header.
+#[test]
+fn a_header_where_there_should_be_none() -> Result<()> {
+    refused(
+        with_header(instance(0, 150, false), "pass123"),
+        instance(1, 100, false).password("pass123").to_string(),
+        "ah_unexpected",
+        "10.0.0.1 advertises VRID 51 with an authentication header",
+    )
+}
+
 /// It says what it costs, and that it is weak.
 #[test]
 fn status_and_check_say_what_it_is() -> Result<()> {

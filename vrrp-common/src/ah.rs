@@ -1,11 +1,15 @@
 //! The authentication header (RFC 2402) in front of a VRRP message, as version 2 over IPv4 had it (RFC 2338 section 5.3.6) and
 //! keepalived has it as `auth_type AH`: what it looks like, and where the message is. The value that it holds is computed and
-//! compared by the daemon, with a library.
+//! compared by the daemon, with a library; the kernel side knows who must not have one.
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::parse::{Address, Advert, Load, Packet, Payload, V4};
+use crate::maps::{RouterKey, SLOT_REFUSED, hmac};
+use crate::message::Header;
+use crate::parse::{Address, Advert, Extent, Load, Packet, Payload, V4};
 use crate::reason::Reason;
+use crate::receive::Datapath;
+use crate::shared::SharedWords;
 use crate::{IPPROTO_VRRP, VRRP_HEADER_LEN};
 
 /// IP protocol number of the authentication header (IANA).
@@ -64,4 +68,46 @@ pub fn advert(
     let message = frame.load_at(offset).ok_or(Reason::Truncated)?;
     let Packet { vlan, source, destination, .. } = *packet;
     Ok((header, Advert { vlan, source, destination, ttl, offset, len, header: message }))
+}
+
+/// What becomes of a packet of [`is_vrrp`] in the kernel side, which checks no header, as the index of a [`Reason`]: what is for a
+/// router without one is refused.
+#[inline(always)]
+pub fn receive(path: &mut impl Datapath, packet: &Packet<V4>) -> u32 {
+    #[allow(clippy::cast_possible_truncation, reason = "shorter than a frame")]
+    let message = path.forget((V4::message(packet).1 + LEN) as u32) as usize;
+    let Some(header) = path.load_at::<VRRP_HEADER_LEN>(message) else {
+        return Reason::Truncated.index();
+    };
+    let key = RouterKey {
+        ifindex: path.ifindex(),
+        vlan: packet.vlan,
+        family: V4::FAMILY,
+        vrid: Header(header).vrid(),
+        reserved: [0; 2],
+    };
+    let Some(entry) = path.router(&key) else { return Reason::UnknownVrid.index() };
+    let entry = entry.as_ref();
+    if entry.hmac & hmac::AH != 0 {
+        return Reason::HmacUnchecked.index();
+    }
+    if path.is_for_other_host(entry.mac) {
+        return Reason::OtherHost.index();
+    }
+    if !packet.destination.is(V4::from_field(entry.destination)) {
+        return Reason::OtherDestination.index();
+    }
+    if let Some(slot) = path.slot(entry.slot) {
+        slot.increment::<SLOT_REFUSED>();
+    }
+    path.keep_refused(header);
+    Reason::AhUnexpected.index()
+}
+
+/// Where the message of such a packet lies, whatever is wrong with it.
+#[inline(always)]
+pub fn extent(frame: &impl Load, packet: &Packet<V4>) -> Extent {
+    let Extent { ttl, offset, wire_len, present } = V4::extent(frame, packet);
+    let (wire_len, present) = (wire_len.saturating_sub(LEN), present.saturating_sub(LEN));
+    Extent { ttl, offset: offset + LEN, wire_len, present }
 }

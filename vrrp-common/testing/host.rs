@@ -28,6 +28,7 @@ use std::vec::Vec;
 use bytemuck::Pod;
 
 use crate::VRRP_HEADER_LEN;
+use crate::ah;
 use crate::claims;
 use crate::event::RxEvent;
 use crate::maps::{
@@ -322,6 +323,10 @@ struct Path<'a, 'b> {
 impl Path<'_, '_> {
     fn classify(&mut self) -> Option<Reason> {
         if let Some(packet) = parse::ipv4(&self.frame) {
+            if ah::is_vrrp(&self.frame, &packet) {
+                let reason = Reason::from_index(ah::receive(self, &packet))?;
+                return Some(self.refuse(&packet, reason));
+            }
             return packet.is_vrrp().then(|| self.vrrp(&packet));
         }
         if let Some(packet) = parse::ipv6(&self.frame) {

@@ -1,11 +1,12 @@
 //! What a received frame is. What becomes of one that concerns VRRP decide `vrrp_common::receive`, `claims` and `lease`.
 
+use vrrp_common::ah::{self, IPPROTO_AH};
 use vrrp_common::event::NO_SLOT;
 use vrrp_common::parse::{self, IPPROTO_ICMPV6, V4, V6};
 use vrrp_common::reason::{Reason, ReasonSet};
 use vrrp_common::receive::{self, Datapath};
 
-use crate::cursor::{Context, Frame, Headers, packet, reason, unknown};
+use crate::cursor::{self, Context, Frame, Headers, NO_REASON, packet, reason, unknown};
 use crate::maps::Family;
 use crate::{claims, fence, sample};
 
@@ -19,6 +20,13 @@ pub fn classify<H: Headers>(ctx: H::Frame) -> Option<u32> {
         let vlan = ctx.vlans(packet.vlan);
         if packet.is_vrrp() {
             return Some(vrrp::<_, V4>(ctx, packet.offset, vlan, AT_ONCE));
+        }
+        // The number unknown, as with IPv6 below.
+        if unknown(packet.protocol.into(), ctx.ifindex()) == IPPROTO_AH.into() {
+            let reason = with_header(ctx, packet.offset, bytemuck::cast(vlan));
+            if let Some(reason) = cursor::reason(reason, ctx) {
+                return Some(reason);
+            }
         }
         (count_vip(ctx, vlan, packet.destination), packet.offset)
     } else if let Some(packet) = parse::network::<V6>(&frame, ethertype) {
@@ -97,6 +105,25 @@ fn note<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32, extensions: u16
     if ReasonSet::LOGGED.contains(reason) && frame.take_record() {
         receive::report_refusal(&mut frame, packet, reason, now);
     }
+}
+
+/// The verdict on a packet with an authentication header, if there is an advertisement behind it.
+///
+/// Not inlined, for the reason of [`receive`].
+#[inline(never)]
+fn with_header<C: Context>(ctx: C, offset: usize, vlan: u32) -> u32 {
+    let Some(packet) = &packet::<C, V4>(ctx, offset, vlan, 0) else { return NO_REASON };
+    let mut frame = Frame::new(ctx);
+    if !ah::is_vrrp(&frame, packet) || !frame.take_record() {
+        return NO_REASON;
+    }
+    let reason = unknown(ah::receive(&mut frame, packet), ctx.ifindex());
+    let now = frame.now();
+    sample::keep(&frame, ctx.ifindex(), packet, ah::extent(&frame, packet), reason, now);
+    if ReasonSet::LOGGED.contains(reason) {
+        receive::report_refusal(&mut frame, packet, reason, now);
+    }
+    reason
 }
 
 /// Counts a packet to a virtual address. The number of the router that this belongs to; of none for any other.

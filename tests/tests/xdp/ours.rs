@@ -79,7 +79,8 @@ fn what_is_dropped_was_for_a_router_of_ours() {
     with_all(|bench| {
         // Those are nf_tables', and of what leaves.
         let others = [Reason::NotAccepted, Reason::VirtualMacRedirect];
-        let signed = |reason: &Reason| reason.name().starts_with("hmac_");
+        let signed =
+            |reason: &Reason| ["hmac_", "ah_"].iter().any(|it| reason.name().starts_with(it));
         let ours =
             |reason: &&Reason| !reason.is_fence() && !others.contains(reason) && !signed(reason);
         let dropped =

@@ -135,6 +135,57 @@ fn v2(auth: [u8; VRRP_AUTH_LEN]) -> Advert<V4> {
     })
 }
 
+/// With an authentication header of these bytes before the message.
+fn behind_a_header(plain: &[u8], begin: [u8; 2]) -> Vec<u8> {
+    let mut frame = plain.to_vec();
+    let header = [&begin[..], &[0; 22]].concat();
+    frame.splice(34..34, header);
+    (frame[17], frame[23]) = (frame[17] + 24, 51);
+    frame[24..26].fill(0);
+    let sum = checksum(&frame[14..34]);
+    frame[24..26].copy_from_slice(&sum);
+    frame
+}
+
+#[test]
+fn a_header_is_refused_where_there_should_be_none() {
+    let host = host();
+    let receive = |frame: &[u8]| host.cpu().receive(SECOND, IFINDEX, frame);
+    let steady = v2([0; 8]);
+    let frame = behind_a_header(&steady.frame(), [112, 4]);
+    assert_eq!(receive(&frame), Some(Reason::AhUnexpected));
+    assert_eq!((host.slot(TWO).refused, host.count(Reason::AhUnexpected)), (1, 1));
+    // The daemon is told whose it is.
+    let (event, header) = host.next_report().expect("a report");
+    assert_eq!((event.source, header), (MASTER.to_field(), frame[58..66].to_vec()));
+    assert_eq!(host.slot(TWO).last_seen_ns, 0);
+    let stranger = steady.clone().with(|advert| advert.header[1] = 99);
+    let stranger = behind_a_header(&stranger.frame(), [112, 4]);
+    assert_eq!(receive(&stranger), Some(Reason::UnknownVrid));
+    let mut elsewhere = frame.clone();
+    elsewhere[33] = 99;
+    assert_eq!(receive(&elsewhere), Some(Reason::OtherDestination));
+    // What else has such a header is not looked at, nor is what is cut before it.
+    assert_eq!(receive(&behind_a_header(&steady.frame(), [6, 4])), None);
+    assert_eq!(receive(&frame[..34]), None);
+    for len in 35..66 {
+        assert_eq!(receive(&frame[..len]), Some(Reason::Truncated), "{len}");
+    }
+    assert_eq!(host.slot(TWO).refused, 1);
+    // Of a router that has headers nobody but the daemon says anything.
+    let key =
+        RouterKey { ifindex: IFINDEX, family: FAMILY_V4, vrid: VRID_TWO, ..RouterKey::default() };
+    let entry = RouterEntry {
+        slot: TWO,
+        version: 2,
+        hmac: crate::maps::hmac::AH,
+        ..RouterEntry::default()
+    };
+    host.set_router(key, entry);
+    assert_eq!(receive(&frame), Some(Reason::HmacUnchecked));
+    assert_eq!(host.slot(TWO).refused, 1);
+}
+
 /// RFC 1071.
 fn checksum(bytes: &[u8]) -> [u8; 2] {
     let words = bytes.as_chunks::<2>().0.iter();
