@@ -517,15 +517,20 @@ fn in_keepalived_conf_what_the_mtu_has_no_room_for_is_not_advertised() {
     assert!(v6.1[0].contains("keepalived up to 2.3.2 refuses"), "{v6:?}");
     assert_eq!(advertised("eth0", 32), (32, Vec::new()));
     assert_eq!(advertised("eth1", 40), (40, Vec::new()));
-    for (version, room) in [(2, 131), (3, 133)] {
+    // An authentication header takes the room of six addresses, where there is one.
+    for (version, header, room) in
+        [(2, false, 131), (2, true, 125), (3, false, 133), (3, true, 133)]
+    {
+        let header = if header { "authentication {\nauth_type AH\nauth_pass x\n}\n" } else { "" };
         let list: String = (1..=150).map(|n| format!("10.0.1.{n}\n")).collect();
         let text = format!(
-            "vrrp_instance A {{\ninterface eth0\nvirtual_router_id 1\nversion {version}\n\
+            "vrrp_instance A {{\ninterface eth0\nvirtual_router_id 1\nversion {version}\n{header}\
              virtual_ipaddress {{\n{list}}}\n}}\n"
         );
         let loaded = load_with_mtu("k.conf", &text).unwrap();
         assert_eq!(loaded.config.routers[0].addresses.len(), room);
-        assert_eq!(loaded.diagnostics.len(), 1);
+        let of_room = messages(&loaded.diagnostics);
+        assert_eq!(of_room.iter().filter(|it| it.contains("the MTU of eth0")).count(), 1);
     }
 }
 

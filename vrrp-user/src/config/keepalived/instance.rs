@@ -101,6 +101,7 @@ impl Instance {
         let strict = self.strict.unwrap_or(globals.strict);
         self.finish_state(strict, report);
         if strict && let Some(password) = self.draft.password.take() {
+            self.draft.ah = None;
             report.warning(password.at, "strict mode has no authentication; it is ignored", "");
         }
         if strict {

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use vrrp_common::ah;
+
 use super::Validator;
 use crate::config::draft::{Draft, PeerDraft};
 use crate::config::model::Address;
@@ -147,6 +149,8 @@ impl Validator<'_> {
         let room = usize::try_from(mtu).unwrap_or(usize::MAX).saturating_sub(frame);
         // What it has whether or not it is signed yet.
         let signature = if draft.hmac.is_some() { SIGNATURE_LEN } else { 0 };
+        let has_header = draft.ah.is_some() && version == Version::V2;
+        let signature = signature + if has_header { ah::LEN } else { 0 };
         let family = Family::of(first.address);
         let most =
             (0..=addresses.len()).rfind(|n| advert_len(family, version, *n) + signature <= room);
