@@ -40,9 +40,9 @@ use vrrp_common::report::{LIMIT, ReportFilter, SOURCE_LIMIT};
 use vrrp_common::sample::{SAMPLE_PAYLOAD_LEN, SAMPLE_WINDOW_NS, SAMPLES_KEPT, Sample};
 use vrrp_common::{FAMILY_V4, FAMILY_V6, MAX_VRRP_LEN, MULTICAST_V4, MULTICAST_V6};
 use vrrp_user::capture::{CaptureMode, Choice, Facts, Failure, Plan, Walk, plan};
-use vrrp_user::core::{InterfaceAddr, Sizes};
+use vrrp_user::core::{InterfaceAddr, InterfaceId, Sizes};
 use vrrp_user::engine::time::Nanos;
-use vrrp_user::io::bpf::{self, Datapath, Error, Feature, Without};
+use vrrp_user::io::bpf::{self, Datapath, Error, Feature, NumberedInterface, Without};
 use vrrp_user::io::netlink::{HookPoint, HookState, Inspector};
 use vrrp_user::io::reader::Reader;
 use vrrp_user::io::ring::EventRing;
@@ -387,11 +387,16 @@ fn all_judge(frames: impl Fn(Reason) -> Vec<Vec<u8>>) {
     Bench::without(copying()).judges(true, &frames);
 }
 
+/// An interface in the network namespace of this process.
+fn place(ifindex: u32) -> NumberedInterface {
+    NumberedInterface { iface: InterfaceId::own(ifindex), number: ifindex }
+}
+
 /// Attaches in the first mode of a plan that is available, and then the egress program, as the daemon does.
 fn along(datapath: &mut Datapath, ifindex: u32, name: &str, plan: &Plan) -> Result<Choice, String> {
     let mut walk = Walk::new(plan.clone(), None);
     while let Some(mode) = walk.next() {
-        match datapath.attach(ifindex, name, mode, 1) {
+        match datapath.attach(place(ifindex), name, mode, 1) {
             Ok(()) => {
                 if datapath.hooks(ifindex).egress.is_none() {
                     datapath.mend_egress(ifindex, name, true);
@@ -413,7 +418,7 @@ impl Bench {
 
     /// Attaches in this mode.
     fn attach_as(&mut self, ifindex: u32, name: &str, mode: CaptureMode) -> Result<(), Failure> {
-        self.kernel.attach(ifindex, name, mode, 1)
+        self.kernel.attach(place(ifindex), name, mode, 1)
     }
 
     /// Runs the program on one frame that many times in a row.

@@ -59,7 +59,7 @@ fn structs(out: &mut String) {
             name, interface, adverts_sent, priority_zero_sent, send_errors, became_master, transitions, since_ns,
             address_list_mismatch, master, ifindex, state, vrid, priority, version, family, capture, interval_cs,
             configured_interval_cs, foreign_addresses, address_conflicts, configured_priority, reserved,
-            hmac_sequence
+            hmac_sequence, netns
         }
         VipKey4 { ifindex, address }
         VipKey6 { ifindex, address }

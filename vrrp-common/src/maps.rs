@@ -14,7 +14,7 @@ pub const ABI_VERSION: u32 = 23;
 pub const READABLE_SINCE: u32 = 16;
 /// A digest of all layouts and numbers of that version; a test says what to do when they differ.
 #[cfg(test)]
-pub(crate) const ABI_DIGEST: u64 = 0xd9d6_499c_bd60_d05b;
+pub(crate) const ABI_DIGEST: u64 = 0x19a5_f3c8_ac74_5a6f;
 
 /// Hash, [`RouterKey`] -> [`RouterEntry`]: which routers live here and what they accept.
 pub const ROUTERS: &str = "ROUTERS";
@@ -52,7 +52,8 @@ pub const COUNTERS: &str = "COUNTERS";
 /// `BPF_F_MMAPABLE` array with one [`Control`], written by the daemon.
 pub const CONTROL: &str = "CONTROL";
 
-/// `BPF_F_MMAPABLE` array with one [`Senders`], written by the daemon. For no reader.
+/// Hash of the sockets that the daemon sends advertisements by, as the kernel numbers them (`SO_COOKIE`, socket(7)), to 1. The
+/// number of a socket is no other's, also when it is closed. For no reader.
 pub const SENDERS: &str = "SENDERS";
 /// Hash, [`VirtualMacKey`] -> `u32`, written by the daemon: the index in `SLOTS` and `INFO` of the router that has a virtual MAC
 /// address on an interface, whatever its state.
@@ -344,6 +345,9 @@ pub struct RouterInfo {
     pub reserved: [u8; 5],
     /// The last sequence ([`crate::hmac::Sequence`]) that an advertisement was signed with; 0 for none.
     pub hmac_sequence: u64,
+    /// The network namespace of the interface, if that is another one than the daemon's: its name in the configuration, cut
+    /// and padded as [`RouterInfo::name`] is.
+    pub netns: [u8; 64],
 }
 
 /// Bytes of [`RouterInfo::hmac_sequence`] in its record.
@@ -398,6 +402,16 @@ impl RouterInfo {
     /// The interface name.
     pub fn interface(&self) -> &str {
         text(&self.interface)
+    }
+
+    /// The network namespace; empty for that of the daemon.
+    pub fn netns(&self) -> &str {
+        text(&self.netns)
+    }
+
+    /// Sets the network namespace, cut to what fits.
+    pub fn set_netns(&mut self, name: &str) {
+        set_text(&mut self.netns, name);
     }
 
     /// Sets the interface name, cut to what fits.
@@ -583,10 +597,6 @@ pub struct TtlRange {
     /// Always zero.
     pub reserved: [u8; 2],
 }
-
-/// The sockets that the daemon sends advertisements by, as the kernel numbers them (`SO_COOKIE`, socket(7)); 0 for none.
-/// The number of a socket is no other's, also when it is closed.
-pub type Senders = [u64; 4];
 
 /// The single value of `CONTROL`.
 #[repr(C)]

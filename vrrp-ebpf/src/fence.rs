@@ -142,10 +142,7 @@ pub fn leaving_advert<A: Family>(ctx: SkBuff, offset: usize) -> u32 {
 /// Whether a socket is one that our daemon sends advertisements by.
 #[inline(always)]
 fn is_ours(sender: u64) -> bool {
-    let Some(senders) = SENDERS.get_ptr(0) else { return true };
-    // SAFETY: what the look-up returned: four words, each of which is read as a whole.
-    let [a, b, c, d] = [0, 1, 2, 3].map(|n| unsafe { (&raw const (*senders)[n]).read_volatile() });
-    sender == a || sender == b || sender == c || sender == d
+    SENDERS.get_ptr(sender).is_some()
 }
 
 /// The Ethernet address of ours at which an address is held by the router of a lease, and the virtual one, 0 for none.

@@ -11,7 +11,7 @@ use vrrp_common::MAX_VRRP_LEN;
 use vrrp_common::event::RxEvent;
 use vrrp_common::maps::{
     BUDGETS_PER_ROUTER, Control, DAEMON_COUNTERS, DEFAULT_ENTRIES, Held, HmacKey, HmacKeyId, Lease,
-    PeerCounters, PeerKey, RING_BYTES, RouterEntry, RouterInfo, RouterKey, Senders, Slot, TtlRange,
+    PeerCounters, PeerKey, RING_BYTES, RouterEntry, RouterInfo, RouterKey, Slot, TtlRange,
     VipCounters, VipKey4, VipKey6, VirtualMacKey,
 };
 use vrrp_common::parse::{Address, V4, V6};
@@ -28,8 +28,9 @@ pub static ROUTERS: HashMap<RouterKey, RouterEntry, ENTRIES> = HashMap::new();
 pub static SLOTS: Array<Slot, ENTRIES, MMAPABLE> = Array::new();
 #[btf_map]
 pub static LEASES: Array<Lease, ENTRIES, MMAPABLE> = Array::new();
+/// Only the daemon writes it: entries are made when they are needed.
 #[btf_map]
-pub static SENDERS: Array<Senders, 1, MMAPABLE> = Array::new();
+pub static SENDERS: HashMap<u64, u32, ENTRIES, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
 #[btf_map]
 pub static VIRTUAL_MAC_SET: Array<u64, { SET_WORDS }, MMAPABLE> = Array::new();
 /// Few have any, and only the daemon writes it: entries are made when they are needed.

@@ -6,6 +6,7 @@ pub mod openmetrics;
 mod process;
 pub mod rates;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use vrrp_common::counters::Counter;
@@ -23,10 +24,16 @@ use crate::io::reader::Reader;
 use crate::io::timer;
 use crate::printable;
 use crate::refused::Sampled;
+use crate::types::netns;
 use crate::wire::family::from_field;
 
 /// One router: its index, what the daemon says of it, and what the kernel side does.
 type Known = (u32, RouterInfo, Slot);
+
+/// The interface of a router, with its network namespace before it if that is another one than the daemon's.
+pub fn interface(info: &RouterInfo) -> Cow<'_, str> {
+    netns::joined(info.netns(), info.interface())
+}
 
 /// Whether a router that its daemon says is master is fenced, be it alive or not: of any other, an earlier fence says nothing.
 pub fn is_fenced(info: &RouterInfo, lease: &Lease) -> bool {
@@ -110,7 +117,7 @@ fn router(
     });
     RouterStats {
         name: printable::text(info.name()).into_owned(),
-        interface: printable::text(info.interface()).into_owned(),
+        interface: printable::text(&interface(info)).into_owned(),
         vrid: info.vrid,
         state: State::from_repr(info.state).map_or("?", State::name).to_owned(),
         adverts_received: slot.adverts,
@@ -135,9 +142,10 @@ fn interfaces(known: &[Known]) -> Vec<InterfaceStats> {
     let mut interfaces: Vec<InterfaceStats> = Vec::new();
     let mut places = HashMap::new();
     for (_, info, slot) in known {
-        let place = *places.entry(info.interface()).or_insert_with(|| {
+        let name = interface(info);
+        let place = *places.entry(name).or_insert_with_key(|name| {
             interfaces.push(InterfaceStats {
-                name: info.interface().to_owned(),
+                name: name.to_string(),
                 capture: CaptureMode::of_number(info.capture).map(|mode| mode.to_string()),
                 ..InterfaceStats::default()
             });
@@ -184,17 +192,17 @@ fn last_from(
 }
 
 /// The names of interfaces as the daemon used them, which hold in whatever network namespace this runs.
-struct Names<'a>(HashMap<u32, &'a str>);
+struct Names<'a>(HashMap<u32, Cow<'a, str>>);
 
 impl<'a> Names<'a> {
     fn new(known: &'a [Known]) -> Self {
-        Self(known.iter().map(|(_, info, _)| (info.ifindex, info.interface())).collect())
+        Self(known.iter().map(|(_, info, _)| (info.ifindex, interface(info))).collect())
     }
 
     /// Its name, else the name here, else the index.
     fn get(&self, ifindex: u32) -> String {
         if let Some(name) = self.0.get(&ifindex) {
-            return (*name).to_owned();
+            return name.to_string();
         }
         printable::interface(ifindex)
     }

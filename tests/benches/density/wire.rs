@@ -169,7 +169,7 @@ pub fn advertise(
                 next += 1;
             }
             // A flood beside it may fill the queues, as it would on a wire: that one is lost.
-            tx.flush(&queue, |_, _| ());
+            tx.flush(&queue, 0, |_, _| ());
             queue.clear();
             let at = now();
             for router in batch {
@@ -242,7 +242,7 @@ pub fn flood(namespace: &Arc<Namespace>, load: Load, what: Flood) -> Worker<f64>
                 queue.push(InterfaceId::own(*ifindex), bytes, Tag::Announcement);
             }
             let mut refused = 0;
-            tx.flush(&queue, |_, _| refused += 1);
+            tx.flush(&queue, 0, |_, _| refused += 1);
             queue.clear();
             count += 256 - refused;
         }
@@ -266,7 +266,7 @@ pub fn bare_cpu(namespace: &Namespace, load: Load, duration: Duration) -> Result
             for (ifindex, frame) in *group {
                 queue.push(InterfaceId::own(*ifindex), frame.bytes(), Tag::Announcement);
             }
-            tx.flush(&queue, |_, _| ());
+            tx.flush(&queue, 0, |_, _| ());
             queue.clear();
             due += step;
             if begin.elapsed() > duration {

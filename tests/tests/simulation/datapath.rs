@@ -412,8 +412,12 @@ impl Datapath {
     /// Carries out what concerns maps and groups only; gives back the rest.
     pub fn perform(&mut self, effect: Effect) -> Option<Effect> {
         match effect {
-            Effect::SetRouter { key, entry, .. } => self.host.set_router(key, entry),
-            Effect::RemoveRouter { key, .. } => self.host.remove_router(&key),
+            Effect::SetRouter { key, entry, .. } => {
+                self.host.set_router(key.key(key.iface.ifindex), entry);
+            }
+            Effect::RemoveRouter { key, .. } => {
+                self.host.remove_router(&key.key(key.iface.ifindex));
+            }
             Effect::SetVirtualMac { router, interface, mac } => {
                 self.host.set_virtual_mac(interface.ifindex, mac, router.0);
             }
@@ -438,7 +442,7 @@ impl Datapath {
             Effect::Publish { router, change } => {
                 let priority = matches!(change, InfoChange::Priority(_));
                 let info = self.infos.entry(router).or_insert_with(RouterInfo::zeroed);
-                change.clone().apply(info);
+                change.clone().apply(info, |iface| iface.ifindex);
                 return priority.then_some(Effect::Publish { router, change });
             }
             Effect::Lease { router, change } => change.apply(self.lease(router), |at| at),

@@ -715,7 +715,9 @@ impl Host {
                 return self.later.push((at, Later::Checked));
             }
             Effect::GiveMemoryBack => {
-                return daemon.datapath.end_adoption(&daemon.core.keys().0);
+                let routers = daemon.core.keys().0.into_iter();
+                let keys = routers.map(|place| place.key(place.iface.ifindex)).collect();
+                return daemon.datapath.end_adoption(&keys);
             }
             Effect::Discard => return drop(daemon.core.take_discarded()),
             Effect::Count(counter) => {

@@ -336,7 +336,7 @@ impl Kernel {
                     (Request::Remove, None) => Err(error(libc::ENOENT)),
                 }
             }
-            Object::Refused(addresses) => {
+            Object::Refused(_, addresses) => {
                 self.refused = match ask.request {
                     Request::Add => addresses.iter().copied().collect(),
                     Request::Remove => BTreeSet::new(),

@@ -10,6 +10,7 @@ use crate::driver;
 use crate::driver::cleanup::{Cleaned, cleanup};
 use crate::io::bpf::{self, Leases};
 use crate::io::reader::Reader;
+use crate::metrics;
 use crate::printable;
 use crate::types::instance::Instance;
 
@@ -60,7 +61,7 @@ pub fn fence(
     let routers = reader.routers()?;
     let leases = clear.then(|| Leases::open(&pins)).transpose()?;
     let asked = routers.iter().filter(|(_, info, _)| {
-        let place = format!("{}/{}", info.interface(), info.vrid);
+        let place = format!("{}/{}", metrics::interface(info), info.vrid);
         name.is_none_or(|name| name == info.name() || name == place)
     });
     let asked: Vec<_> = asked.collect();
@@ -80,7 +81,8 @@ pub fn fence(
         } else {
             "is fenced: this host does not answer for its addresses"
         };
-        let (name, interface) = (printable::text(info.name()), printable::text(info.interface()));
+        let interface = metrics::interface(info);
+        let (name, interface) = (printable::text(info.name()), printable::text(&interface));
         writeln!(
             out,
             "{name} (vrid {} on {interface}) {how}; {} packets were stopped",

@@ -13,7 +13,7 @@ use super::socket::SocketAccess;
 use crate::capture::CaptureMode;
 use crate::engine::time::Nanos;
 use crate::engine::types::GarpPolicy;
-use crate::types::netns::Netns;
+use crate::types::netns::{self, Netns};
 use zeroize::Zeroize;
 
 /// A value that is not there, or cannot be used, leaves what there is.
@@ -103,6 +103,8 @@ pub(super) struct Draft {
     /// Which of the routers it is that an entry stands for; `None` if the entry is one router.
     pub(super) entry: Option<String>,
     pub(super) name: String,
+    /// The network namespace of the interfaces and objects that it names; `None` for that of its interface.
+    pub(super) netns: Option<Netns>,
     pub(super) interface: Option<Located<String>>,
     pub(super) vrid: Option<Located<String>>,
     pub(super) version: Option<Located<String>>,
@@ -176,6 +178,27 @@ impl Draft {
     /// Whether its priority is 255.
     pub(super) fn is_owner(&self) -> bool {
         self.priority.as_ref().is_some_and(|priority| priority.value.trim() == "255")
+    }
+
+    /// Says of everything that it names in which network namespace it is, where that is another one than the daemon's.
+    pub(super) fn placed(mut self) -> Self {
+        let of_interface = |name: &Located<String>| netns::of_interface(&name.value);
+        let netns = self.netns.take().or_else(|| self.interface.as_ref().and_then(of_interface));
+        let Some(netns) = netns else { return self };
+        let place = |name: &mut String| *name = netns.interface(name);
+        self.interface.iter_mut().for_each(|name| place(&mut name.value));
+        let addresses = self.addresses.iter_mut().chain(&mut self.excluded);
+        addresses.filter_map(|address| address.value.dev.as_mut()).for_each(place);
+        for track in &mut self.track {
+            if let Tracked::Interface(name) = &mut track.value.what {
+                place(name);
+            }
+        }
+        self.virtual_mac_device.iter_mut().for_each(place);
+        self.routing.routes.iter_mut().for_each(|route| route.place_in(Some(&netns)));
+        self.routing.rules.iter_mut().for_each(|rule| rule.place_in(Some(&netns)));
+        self.netns = Some(netns);
+        self
     }
 }
 

@@ -20,7 +20,7 @@ use vrrp_common::virtual_mac;
 use crate::capture;
 use crate::engine::time::{Centisecs, Nanos};
 use crate::engine::types::{AdvertInterval, GarpPolicy, Priority, Version, Vrid};
-use crate::types::netns::Netns;
+use crate::types::netns::{self, Netns};
 
 mod delays;
 mod hmac;
@@ -121,6 +121,34 @@ impl Config {
                 Some((process.weight, process.reverse))
             }
         }
+    }
+
+    /// The network namespaces of its routers and of what belongs to them, besides that of the daemon.
+    pub fn namespaces(&self) -> BTreeSet<Netns> {
+        let routing = self.routers.iter().map(|router| &router.routing);
+        let fixed = (&self.fixed.routes, &self.fixed.rules);
+        let lines = routing.map(|routing| (&routing.routes, &routing.rules)).chain([fixed]);
+        let of_lines = lines.flat_map(|(routes, rules)| {
+            let of_routes = routes.iter().filter_map(|route| route.netns.clone());
+            of_routes.chain(rules.iter().filter_map(|rule| rule.netns.clone()))
+        });
+        let addresses = self.routers.iter().flat_map(|router| {
+            router
+                .addresses
+                .iter()
+                .chain(&router.excluded)
+                .filter_map(|address| address.dev.as_deref())
+        });
+        let fixed = self.fixed.addresses.iter().filter_map(|address| address.dev.as_deref());
+        let tracks = self.routers.iter().flat_map(|router| &router.track);
+        let tracks = tracks.chain(self.groups.iter().flat_map(|group| &group.track));
+        let tracked = tracks.filter_map(|track| match &track.what {
+            Tracked::Interface(name) => Some(name.as_str()),
+            Tracked::Script(_) | Tracked::File(_) | Tracked::Process(_) => None,
+        });
+        let own = self.routers.iter().map(|router| router.interface.as_str());
+        let interfaces = own.chain(addresses).chain(fixed).chain(tracked);
+        interfaces.filter_map(netns::of_interface).chain(of_lines).collect()
     }
 
     /// For each router a number that is the same for two that are configured alike, wherever they stand in their

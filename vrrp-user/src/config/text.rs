@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use crate::types::netns::{self, Netns};
+
 /// An address with an optional prefix length: `10.0.0.1`, `10.0.0.1/24`.
 ///
 /// `None` if the address is not one. A prefix length that is none, or longer than the address, comes back as
@@ -117,8 +119,13 @@ pub(super) fn broadcast(text: &str, address: Ipv4Addr, prefix: u8) -> Option<Ipv
     }
 }
 
-/// Whether the kernel would take this as the name of an interface (`dev_valid_name`, net/core/dev.c).
+/// Whether the kernel would take this as the name of an interface (`dev_valid_name`, net/core/dev.c), with the network
+/// namespace that it is in before it, or without.
 pub(super) fn is_interface_name(name: &str) -> bool {
+    let (netns, name) = netns::split(name);
+    if netns.is_some_and(|netns| netns.parse::<Netns>().is_err()) {
+        return false;
+    }
     // The kernel would take control characters, but no terminal should have to.
     let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
     !name.is_empty() && name.len() <= MAX_NAME && name != "." && name != ".." && !name.contains(bad)
@@ -196,6 +203,16 @@ mod tests {
         assert_eq!(cidr("10.0.0.1/255.255.255.0"), Some((address, Some(Err("255.255.255.0")))));
         assert_eq!(cidr("10.0.0"), None);
         assert!(matches!(cidr("fe80::1/129"), Some((_, Some(Err("129"))))));
+    }
+
+    #[test]
+    fn interfaces_may_be_in_another_network_namespace() {
+        for good in ["eth0", "red/eth0", "/proc/1/ns/net/eth0", "red/123456789012345"] {
+            assert!(is_interface_name(good), "{good}");
+        }
+        for bad in ["red/", "/eth0", "../eth0", "a/b/eth0", "red/eth:0", "red/1234567890123456"] {
+            assert!(!is_interface_name(bad), "{bad}");
+        }
     }
 
     #[test]

@@ -127,9 +127,9 @@ const ROOT_KEYS: &[&str] = &[
 /// The key of a router that has no default.
 const NO_DEFAULT: &str = "vrid";
 const ROUTER_KEYS: &[&str] = &[
-    "name", "interface", "vrid", "priority", "interval", "version", "addresses", "excluded",
-    "authentication", "hmac", "preempt", "preempt_delay", "max_learned_interval", "source",
-    "multicast_group", "unicast", "garp", "down_adverts", "lower_prio_advert",
+    "name", "netns", "interface", "vrid", "priority", "interval", "version", "addresses",
+    "excluded", "authentication", "hmac", "preempt", "preempt_delay", "max_learned_interval",
+    "source", "multicast_group", "unicast", "garp", "down_adverts", "lower_prio_advert",
     "higher_prio_advert", "owner_ignores_adverts", "link_local_first", "fence", "virtual_mac",
     "virtual_mac_adverts", "accept", "track_source", "v3_checksum", "notify", "routes", "rules",
     "on_address_lost", "promote_secondaries", "track", "group", "dont_track_primary",
@@ -289,7 +289,7 @@ impl Reader<'_> {
                     variables.interface = Some(interface.value.clone());
                 }
                 let draft = self.router(&table, interface, vrid.clone());
-                drafts.push(Draft { entry, ..draft });
+                drafts.push(Draft { entry, ..draft }.placed());
             }
         }
         self.report.entry(None);
@@ -359,6 +359,8 @@ impl Reader<'_> {
         let (garp, PeriodsDraft { garp_extra_if, garp_extra_if_all, garp_own_address }) =
             self.garp(table);
         let (virtual_mac, own_virtual_mac) = self.virtual_mac(table);
+        let netns = self.string(table, "netns").and_then(|name| self.netns(&name));
+        let netns = netns.map(|netns| netns.value);
         let addresses = self.addresses(table, "addresses");
         let (password, ah) = self.authentication(table).unwrap_or_default();
         // An empty list is meant; what cannot be read has its error already.
@@ -367,6 +369,7 @@ impl Reader<'_> {
             at: table.at,
             entry: None,
             name: name.value,
+            netns,
             interface,
             vrid,
             version: self.number(table, "version"),

@@ -201,6 +201,7 @@ pub(super) fn validate(
     config.delays = validator.delays(delays, &config.routers);
     config.capture = validator.capture(capture);
     validator.finish_groups(groups, &mut config);
+    validator.distinct_namespaces(&config);
     config
 }
 
@@ -223,6 +224,20 @@ impl Validator<'_> {
             self.report.warning(at, format!("{message}; {repair}"), hint);
         } else {
             self.report.error(at, message, hint);
+        }
+    }
+
+    /// Network namespaces are told apart by numbers that are made of their names.
+    fn distinct_namespaces(&mut self, config: &Config) {
+        let mut known = HashMap::new();
+        for netns in config.namespaces() {
+            if let Some(other) = known.insert(netns.number(), netns.clone()) {
+                let line = config.routers.first().map_or(0, |router| router.line);
+                let at = Position { line, ..Position::default() };
+                let message =
+                    format!("the network namespaces {other} and {netns} cannot be told apart here");
+                self.report.error(at, message, "give one of them another name");
+            }
         }
     }
 
@@ -328,7 +343,11 @@ impl Validator<'_> {
         };
         if !text::is_interface_name(&interface.value) {
             let message = format!("`{}` cannot be the name of an interface", interface.value);
-            self.report.error(interface.at, message, "at most 15 characters, no space and no `/`");
+            self.report.error(
+                interface.at,
+                message,
+                "at most 15 characters, no space and no `/`, or NETNS/NAME",
+            );
             return None;
         }
         Some(interface.value.clone())

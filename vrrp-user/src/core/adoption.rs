@@ -6,17 +6,17 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use vrrp_common::lease::Terms;
-use vrrp_common::maps::{
-    Control, HmacKeyId, Lease, PeerKey, RouterInfo, RouterKey, capture, state,
-};
+use vrrp_common::maps::{Control, HmacKeyId, Lease, PeerKey, RouterInfo, capture, state};
 
 use super::capacity::{Needs, Sizes};
+use super::interface_id::RouterPlace;
 use super::{Core, InterfaceAddr};
 use crate::config::model::RouterConfig;
 use crate::engine::adoption::{Adopted, NotAdopted};
 use crate::engine::time::Nanos;
 use crate::engine::types::{Priority, RouterId, RouterSpec};
 use crate::types::build;
+use crate::types::netns;
 use crate::types::planted::{Fault, planted};
 use crate::wire::family::to_field;
 
@@ -142,14 +142,16 @@ pub struct Predecessor {
 impl Predecessor {
     /// Which of its routers each of a configuration is. None of two of them is the same.
     pub fn matches(&self, routers: &[RouterConfig]) -> Vec<Option<&PinnedRouter>> {
-        let mut known: HashMap<(&str, u8, u8), &PinnedRouter> = HashMap::new();
+        let mut known: HashMap<(Option<&str>, &str, u8, u8), &PinnedRouter> = HashMap::new();
         for pinned in &self.routers {
             let info = &pinned.info;
-            known.insert((info.interface(), info.vrid, info.family), pinned);
+            let netns = Some(info.netns()).filter(|netns| !netns.is_empty());
+            known.insert((netns, info.interface(), info.vrid, info.family), pinned);
         }
         let mut found = Vec::with_capacity(routers.len());
         for router in routers {
-            let identity = (&*router.interface, router.vrid.get(), router.family().number());
+            let (netns, interface) = netns::split(&router.interface);
+            let identity = (netns, interface, router.vrid.get(), router.family().number());
             found.push(known.remove(&identity));
         }
         found
@@ -255,7 +257,7 @@ pub struct Judgement {
 
 impl Core {
     /// By what routers are known to the kernel side, of which addresses packets are counted, and which peers are heard.
-    pub fn keys(&self) -> (HashSet<RouterKey>, BTreeSet<InterfaceAddr>, HashSet<PeerKey>) {
+    pub fn keys(&self) -> (HashSet<RouterPlace>, BTreeSet<InterfaceAddr>, HashSet<PeerKey>) {
         let routers = self.ids().filter_map(|id| self.router(id).registration(id));
         let addresses = self.ids().flat_map(|id| self.interface_addrs(id));
         let peers = self.ids().flat_map(|id| {

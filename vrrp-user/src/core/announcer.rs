@@ -95,7 +95,7 @@ impl Core {
             // Our own, which has changed since the kernel side was told.
             return self.hold_address(id, place);
         }
-        if self.interfaces.has_mac(mac) {
+        if self.interfaces.has_mac(interface.namespace, mac) {
             // Another interface of this host on the same network, which answers for it.
             return;
         }

@@ -1,14 +1,15 @@
 //! What is to be done, as [`super::Core`] says it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use vrrp_common::lease::Terms;
-use vrrp_common::maps::{Held, HmacKey, RouterEntry, RouterInfo, RouterKey, TtlRange};
+use vrrp_common::maps::{Held, HmacKey, RouterEntry, RouterInfo, TtlRange};
 use vrrp_common::report::ReportFilter;
 
 use super::Counter;
 use super::attempt::AttachMethod;
-use super::interface_id::InterfaceAddr;
+use super::interface_id::{InterfaceAddr, NamespaceId, RouterPlace};
 use super::netlink::{Ask, Look, UnicastFilter};
 use super::notification;
 use super::send_failures::TestFrame;
@@ -19,11 +20,15 @@ use crate::core::interface_id::InterfaceId;
 use crate::engine::time::Nanos;
 use crate::engine::types::{ObjectId, RouterId};
 use crate::types::id::KeyId;
+use crate::types::netns::Netns;
 
 /// Something that is to be done. Where that fails and nothing is to be answered, whoever does it logs it.
 #[allow(missing_docs, reason = "of fields whose names say it")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
+    /// Be in these network namespaces, besides that of the daemon, as far as they exist, and in no others any more; where they
+    /// are, and are not, is said by [`super::Input::Namespace`].
+    Namespaces(BTreeMap<NamespaceId, Netns>),
     /// A request by netlink. Answered by [`super::Input::Answered`], once, also where the kernel does not answer.
     Netlink(Ask),
     /// A question for our programs on interfaces. Answered by [`super::Input::HooksSeen`], if it is not all well or
@@ -57,14 +62,14 @@ pub enum Effect {
     SetRouter {
         router: RouterId,
         /// By what it is known.
-        key: RouterKey,
+        key: RouterPlace,
         entry: RouterEntry,
     },
     /// Accept nothing by that key any more.
     RemoveRouter {
         router: RouterId,
         /// By what it was known.
-        key: RouterKey,
+        key: RouterPlace,
     },
     /// Clear what the kernel side has of the router of that number, but for its lease: addresses of a router that is gone
     /// stay fenced until they are gone as well, however often the kernel refuses to remove them.
@@ -266,8 +271,8 @@ pub enum InfoChange {
     Priority(u8),
     /// The master that it listens to; all zero for none.
     Master([u8; 16]),
-    /// The interface that it lives on; 0 for none.
-    Interface(u32),
+    /// The interface that it lives on.
+    Interface(Option<InterfaceId>),
     /// How advertisements are received, as in [`vrrp_common::maps::capture`].
     Capture(u8),
     /// Addresses that others have put where its belong.
@@ -283,8 +288,8 @@ pub enum InfoChange {
 }
 
 impl InfoChange {
-    /// Carries it out.
-    pub fn apply(self, info: &mut RouterInfo) {
+    /// Carries it out; the maps have that number for the interface of the router.
+    pub fn apply(self, info: &mut RouterInfo, number: impl FnOnce(InterfaceId) -> u32) {
         match self {
             Self::All(all) => *info = *all,
             Self::State { state, since, interval } => {
@@ -304,7 +309,7 @@ impl InfoChange {
             Self::Interval(interval) => info.interval_cs = interval,
             Self::Priority(priority) => info.priority = priority,
             Self::Master(master) => info.master = master,
-            Self::Interface(ifindex) => info.ifindex = ifindex,
+            Self::Interface(iface) => info.ifindex = iface.map_or(0, number),
             Self::Capture(capture) => info.capture = capture,
             Self::ForeignAddresses(count) => info.foreign_addresses = count,
             Self::AddressConflicts(count) => info.address_conflicts = count,

@@ -6,12 +6,13 @@ use vrrp_common::event::RxEvent;
 use vrrp_common::report::MasterSeen;
 
 use super::effect::ManagerMessage;
+use super::namespaces::Presence;
 use super::netlink::{Answer, AssignedAddress, Event, Hook, HookState, Link};
 use super::notification::Found;
 use super::prepared::Read;
 use super::send_failures::Errno;
 use crate::capture::Failure;
-use crate::core::interface_id::InterfaceId;
+use crate::core::interface_id::{InterfaceId, NamespaceId};
 use crate::engine::types::{Health, ObjectId, RouterId};
 
 /// Something that has happened.
@@ -44,6 +45,9 @@ pub enum Input<'a> {
     /// Answers to requests ([`super::Effect::Netlink`]). Each request is answered once, in whatever order; what is lost
     /// on the way is answered by an error.
     Answered(Vec<Answer>),
+    /// A network namespace of [`super::Effect::Namespaces`] has come, with all that is in it, or gone, or cannot be used. It is
+    /// said before anything in it is reported, and of each once at least.
+    Namespace { namespace: NamespaceId, presence: Presence },
     /// The answer to [`super::Effect::Attach`].
     Attached {
         interface: InterfaceId,

@@ -4,13 +4,28 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::net::IpAddr;
 
-/// A network namespace, by the number that the daemon has for it.
+use vrrp_common::maps::RouterKey;
+
+use crate::types::id::Vrid;
+use crate::types::netns::{self, Netns};
+
+/// A network namespace, by a number that is made of its name ([`Netns::number`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NamespaceId(pub u32);
 
 impl NamespaceId {
     /// The one that the daemon runs in.
     pub const OWN: Self = Self(0);
+
+    /// The one of that name; without, the one that the daemon runs in.
+    pub fn of(netns: Option<&Netns>) -> Self {
+        netns.map_or(Self::OWN, |netns| Self(netns.number().get()))
+    }
+
+    /// The one that an interface is in.
+    pub fn of_interface(name: &str) -> Self {
+        Self::of(netns::of_interface(name).as_ref())
+    }
 }
 
 /// An interface. The kernel numbers those of each network namespace on their own, so that a number alone means nothing.
@@ -40,6 +55,25 @@ impl fmt::Display for InterfaceId {
             NamespaceId::OWN => write!(f, "{}", self.ifindex),
             NamespaceId(namespace) => write!(f, "{}@{namespace}", self.ifindex),
         }
+    }
+}
+
+/// By what a virtual router is known on the wire: interface, family and VRID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouterPlace {
+    /// Where its advertisements arrive.
+    pub iface: InterfaceId,
+    /// [`vrrp_common::FAMILY_V4`] or [`vrrp_common::FAMILY_V6`].
+    pub family: u8,
+    /// Its VRID.
+    pub vrid: Vrid,
+}
+
+impl RouterPlace {
+    /// The same in the maps, which have that number for the interface.
+    pub fn key(self, ifindex: u32) -> RouterKey {
+        let Self { iface: _, family, vrid } = self;
+        RouterKey { ifindex, family, vrid: vrid.get(), ..RouterKey::default() }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The interfaces of this network namespace as the kernel reports them.
+//! The interfaces of all network namespaces in use, as the kernel reports them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,7 +11,7 @@ use super::interface_id::InterfaceAddr;
 use super::netlink::{AssignedAddress, Event, Link};
 use crate::capture::{CaptureMode, Choice, Facts, Plan};
 use crate::config::address::network;
-use crate::core::interface_id::InterfaceId;
+use crate::core::interface_id::{InterfaceId, NamespaceId};
 
 /// Whether advertisements can be received on an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +68,10 @@ impl Subnets<'_> {
             .by_prefix
             .iter()
             .filter_map(move |(prefix, subnets)| subnets.get(&network(at.address, *prefix)));
-        found.flatten().filter(move |(id, _)| *id != at.iface).map(|(_, interface)| *interface)
+        let beside = move |(id, _): &&(InterfaceId, &Interface)| {
+            *id != at.iface && id.namespace == at.iface.namespace
+        };
+        found.flatten().filter(beside).map(|(_, interface)| *interface)
     }
 }
 
@@ -87,7 +90,7 @@ pub struct InterfaceTable {
     by_index: BTreeMap<InterfaceId, Interface>,
     by_name: BTreeMap<Box<str>, InterfaceId>,
     /// Addresses that move between hosts, and therefore never identify this one; in order.
-    virtual_addresses: Box<[IpAddr]>,
+    virtual_addresses: Box<[(NamespaceId, IpAddr)]>,
     /// The virtual addresses that are on an interface now, by whomever, with their prefix lengths: the kernel can hold
     /// an IPv4 address once with each.
     present: BTreeMap<(InterfaceAddr, u8), VirtualAddress>,
@@ -133,7 +136,7 @@ impl InterfaceTable {
     }
 
     /// An empty table that takes these addresses for virtual ones.
-    pub fn new(virtual_addresses: Vec<IpAddr>) -> Self {
+    pub fn new(virtual_addresses: Vec<(NamespaceId, IpAddr)>) -> Self {
         let mut table = Self::default();
         table.take_for_virtual(virtual_addresses);
         table
@@ -141,19 +144,25 @@ impl InterfaceTable {
 
     /// Takes these addresses for virtual ones from now on, and no others. Returns the interfaces that seemed to own
     /// one of them, or own one that was virtual before.
-    pub fn take_for_virtual(&mut self, mut addresses: Vec<IpAddr>) -> Vec<InterfaceId> {
+    pub fn take_for_virtual(
+        &mut self,
+        mut addresses: Vec<(NamespaceId, IpAddr)>,
+    ) -> Vec<InterfaceId> {
         addresses.sort_unstable();
         addresses.dedup();
         self.virtual_addresses = addresses.into();
         let Self { by_index, virtual_addresses, present, .. } = self;
-        let is_virtual = |address: IpAddr| virtual_addresses.binary_search(&address).is_ok();
+        let is_virtual = |place: InterfaceAddr| {
+            virtual_addresses.binary_search(&(place.iface.namespace, place.address)).is_ok()
+        };
         let mut changed = BTreeSet::new();
         // What this program put there stays virtual.
         let returned = present
-            .extract_if(.., |(place, _), found| !found.marked && !is_virtual(place.address))
+            .extract_if(.., |(place, _), found| !found.marked && !is_virtual(*place))
             .collect::<Vec<_>>();
         for (&iface, interface) in by_index.iter_mut() {
-            for own in interface.own.extract_if(.., |own| is_virtual(own.address)) {
+            let at = |own: &OwnAddress| InterfaceAddr { iface, address: own.address };
+            for own in interface.own.extract_if(.., |own| is_virtual(at(own))) {
                 let place = InterfaceAddr { iface, address: own.address };
                 let found = VirtualAddress { marked: false, order: own.order };
                 present.insert((place, own.prefix), found);
@@ -171,8 +180,9 @@ impl InterfaceTable {
     }
 
     /// Whether an address is one that moves between hosts.
-    pub fn is_virtual(&self, address: IpAddr) -> bool {
-        self.virtual_addresses.binary_search(&address).is_ok()
+    pub fn is_virtual(&self, place: InterfaceAddr) -> bool {
+        let entry = (place.iface.namespace, place.address);
+        self.virtual_addresses.binary_search(&entry).is_ok()
     }
 
     /// Takes in what the kernel reports.
@@ -194,7 +204,7 @@ impl InterfaceTable {
             Event::Address(at) => self.address(at),
             Event::AddressRemoved(at) => {
                 let key = (at.at, at.prefix);
-                if self.present.remove(&key).is_some() || self.is_virtual(at.at.address) {
+                if self.present.remove(&key).is_some() || self.is_virtual(at.at) {
                     return Change::VirtualRemoved(*at);
                 }
                 match self.by_index.get_mut(&at.at.iface) {
@@ -241,9 +251,10 @@ impl InterfaceTable {
     fn address(&mut self, at: &AssignedAddress) -> Change {
         self.seen += 1;
         let key = (at.at, at.prefix);
+        let is_virtual = self.is_virtual(at.at);
         let interface = self.by_index.get_mut(&at.at.iface);
         // That of an owner is not a virtual one, but it may have been put there by us.
-        if at.marked || self.virtual_addresses.binary_search(&at.at.address).is_ok() {
+        if at.marked || is_virtual {
             let order = self.present.get(&key).map_or(self.seen, |known| known.order);
             self.present.insert(key, VirtualAddress { marked: at.marked, order });
             if let Some(interface) = interface {
@@ -344,9 +355,10 @@ impl InterfaceTable {
         Facts { aggregate, vlans_above, ..Facts::default() }
     }
 
-    /// Whether an Ethernet address is one of this host's.
-    pub fn has_mac(&self, mac: [u8; 6]) -> bool {
-        self.by_index.values().any(|interface| interface.mac == Some(mac))
+    /// Whether an Ethernet address is one of this host's in a network namespace.
+    pub fn has_mac(&self, namespace: NamespaceId, mac: [u8; 6]) -> bool {
+        let mut there = self.by_index.iter().filter(|(iface, _)| iface.namespace == namespace);
+        there.any(|(_, interface)| interface.mac == Some(mac))
     }
 
     /// Whether a virtual address is on its interface, by whomever it was put there.
@@ -509,6 +521,11 @@ mod tests {
     use super::*;
     use crate::core::netlink::AssignedAddress;
 
+    /// An address in the network namespace of the daemon.
+    fn own(address: &str) -> (NamespaceId, IpAddr) {
+        (NamespaceId::OWN, address.parse().unwrap())
+    }
+
     fn link(up: bool) -> Event {
         Event::Link(Link::ethernet(2, "eth0", up))
     }
@@ -523,7 +540,7 @@ mod tests {
     }
 
     fn table() -> InterfaceTable {
-        let mut table = InterfaceTable::new(vec!["10.0.0.100".parse().unwrap()]);
+        let mut table = InterfaceTable::new(vec![own("10.0.0.100")]);
         table.apply(&link(true));
         table
     }
@@ -590,10 +607,7 @@ mod tests {
         let mut table = table();
         table.apply(&Event::Address(address("10.0.0.1")));
         table.apply(&Event::Address(address("10.0.0.2")));
-        assert_eq!(
-            table.take_for_virtual(vec!["10.0.0.1".parse().unwrap()]),
-            [InterfaceId::own(2)]
-        );
+        assert_eq!(table.take_for_virtual(vec![own("10.0.0.1")]), [InterfaceId::own(2)]);
         assert_eq!(
             table.get(InterfaceId::own(2)).unwrap().source(),
             Some(Ipv4Addr::new(10, 0, 0, 2))
@@ -703,7 +717,7 @@ mod tests {
 
     #[test]
     fn the_ipv6_source_is_a_unique_link_local_address() {
-        let mut table = InterfaceTable::new(vec!["fe80::100".parse().unwrap()]);
+        let mut table = InterfaceTable::new(vec![own("fe80::100")]);
         table.apply(&link(true));
         let source = |table: &InterfaceTable| {
             table.get(InterfaceId::own(2)).unwrap().source6().map(|own| own.to_string())
@@ -760,7 +774,7 @@ mod tests {
     #[test]
     fn interfaces_of_other_namespaces_are_others() {
         let mut table = table();
-        let elsewhere = InterfaceId { namespace: super::super::NamespaceId(1), ifindex: 2 };
+        let elsewhere = InterfaceId { namespace: NamespaceId(1), ifindex: 2 };
         assert!(table.get(elsewhere).is_none());
         assert_eq!(table.apply(&Event::LinkRemoved(elsewhere)), Change::None);
         assert!(table.get(InterfaceId::own(2)).is_some());

@@ -407,8 +407,7 @@ impl Core {
             self.hold_anew(id);
         }
         if moved {
-            let ifindex = self.router(id).iface().map_or(0, |iface| iface.ifindex);
-            self.publish(id, InfoChange::Interface(ifindex));
+            self.publish(id, InfoChange::Interface(self.router(id).iface()));
         }
         self.look_for_foreign(id);
         let capture = self.capture(id);

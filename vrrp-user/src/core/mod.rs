@@ -41,6 +41,7 @@ mod lease;
 mod links;
 mod log_limit;
 mod manager;
+mod namespaces;
 pub mod netlink;
 pub mod notification;
 mod notify;
@@ -90,11 +91,13 @@ pub use self::effect::{Effect, InfoChange, LeaseChange, ManagerMessage, StateCou
 use self::history::History;
 pub use self::input::{HookReport, Hooks, Input};
 pub use self::interface_id::InterfaceAddr;
-pub use self::interface_id::{InterfaceId, NamespaceId};
+pub use self::interface_id::{InterfaceId, NamespaceId, RouterPlace};
 use self::interface_table::InterfaceTable;
 use self::log_limit::LogLimit;
 pub use self::manager::Listener;
 use self::manager::Manager;
+use self::namespaces::Namespaces;
+pub use self::namespaces::Presence;
 use self::netlink::{AddressRequest, Ask, AssignedAddress, Request};
 use self::notify::Notifier;
 use self::objects::ManagedObjects;
@@ -182,7 +185,8 @@ pub struct Core {
     /// Timers are due, and are judged as soon as it is known when these masters were last heard.
     timers_wait: Option<Asked>,
     pins: Pins,
-    accept: Accept,
+    accept: BTreeMap<NamespaceId, Accept>,
+    namespaces: Namespaces,
     addresses: AddressBook,
     /// How to remove addresses that are in no router's configuration any more, or are there in another way.
     pending_removals: BTreeMap<InterfaceAddr, AddressRequest>,
@@ -340,6 +344,7 @@ impl Core {
             }
             Input::Answered(answers) => self.answered(answers),
             Input::Listed { links, addresses } => self.listed(links, &addresses),
+            Input::Namespace { namespace, presence } => self.namespace_is(namespace, presence),
             Input::Attached { interface, number, result } => {
                 self.attached(interface, number, result);
             }

@@ -6,8 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::interface_id::InterfaceAddr;
-use super::interface_id::InterfaceId;
+use super::interface_id::{InterfaceAddr, InterfaceId, NamespaceId};
 use crate::config::model::{Address, AddressFlags};
 use crate::config::routes::{Action, Prefix, Route, Rule};
 use crate::wire::family::Family;
@@ -178,8 +177,21 @@ pub enum Object {
         /// Its name.
         name: Arc<str>,
     },
-    /// That nothing is let in for these addresses, and for no others; removed, for none.
-    Refused(Arc<[IpAddr]>),
+    /// That nothing is let in for these addresses, and for no others, in a network namespace; removed, for none.
+    Refused(NamespaceId, Arc<[IpAddr]>),
+}
+
+impl Object {
+    /// Where it is.
+    pub fn namespace(&self) -> NamespaceId {
+        match self {
+            Self::Address(request) => request.address.at.iface.namespace,
+            Self::Route(request) => NamespaceId::of(request.route.netns.as_ref()),
+            Self::Rule(rule) => NamespaceId::of(rule.netns.as_ref()),
+            Self::PromoteSecondaries { iface, .. } => iface.namespace,
+            Self::Refused(namespace, _) => *namespace,
+        }
+    }
 }
 
 /// By what the answer to a request is known.
@@ -189,8 +201,8 @@ pub enum Subject {
     Address(AssignedAddress),
     /// Anything else, by the number that the daemon has for it.
     Object(u32),
-    /// The addresses that nothing is let in for.
-    Refused,
+    /// The addresses that nothing is let in for, in a network namespace.
+    Refused(NamespaceId),
 }
 
 /// A request to the kernel.
@@ -227,6 +239,8 @@ pub struct RouteRequest {
 /// What a route is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RouteKey {
+    /// Where it is.
+    pub namespace: NamespaceId,
     /// Where to; tells the family.
     pub destination: Prefix,
     /// Routing table.
@@ -246,6 +260,7 @@ impl From<&Route> for RouteKey {
             Family::V6 => DEFAULT_METRIC_V6,
         };
         Self {
+            namespace: NamespaceId::of(route.netns.as_ref()),
             destination: route.destination,
             table: route.table,
             tos: route.tos,
@@ -258,6 +273,8 @@ impl From<&Route> for RouteKey {
 /// What a rule is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RuleKey {
+    /// Where it is.
+    pub namespace: NamespaceId,
     /// Family.
     pub family: Family,
     /// Lower ones go first.
@@ -282,7 +299,8 @@ impl From<&Rule> for RuleKey {
             | Action::Prohibit => 0,
         };
         let Rule { family, priority, from, to, .. } = *rule;
-        Self { family, priority, from, to, table }
+        let namespace = NamespaceId::of(rule.netns.as_ref());
+        Self { namespace, family, priority, from, to, table }
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::interface_id::InterfaceAddr;
 use super::interface_id::InterfaceId;
 use super::interface_table::InterfaceTable;
+use super::namespaces::Namespaces;
 use super::netlink::Request;
 use super::netlink::{self, Ask, RequestError, RouteRequest, RouteSeen, Subject};
 use super::restore_limiter::{RestoreLimiter, When};
@@ -81,11 +82,12 @@ fn promoting(config: &Config) -> Vec<Arc<str>> {
 }
 
 /// Whether the kernel would take something now.
-fn is_ready(object: &Object, interfaces: &InterfaceTable) -> bool {
+fn is_ready(object: &Object, interfaces: &InterfaceTable, namespaces: &Namespaces) -> bool {
     let needs_link = matches!(object, Object::Route(_));
-    object.devs().all(|dev| {
-        interfaces.by_name(dev).is_some_and(|(_, interface)| interface.up || !needs_link)
-    })
+    namespaces.has(object.namespace())
+        && object.devs().all(|dev| {
+            interfaces.by_name(dev).is_some_and(|(_, interface)| interface.up || !needs_link)
+        })
 }
 
 /// What an answer means: whether it was so before, and why it is not so now.
@@ -168,11 +170,10 @@ impl Core {
     /// Sends a request to the kernel; the answer comes as [`super::Input::Answered`].
     fn ask_object(&mut self, handle: Handle, request: Request) {
         let Some(object) = self.objects.book.object(handle) else { return };
-        let missing = object.devs().find(|dev| self.interfaces.by_name(dev).is_none());
-        if let Some(dev) = missing {
+        if let Some(why) = self.lacks_place(object) {
             let refused = match request {
-                Request::Add => Some(format!("interface {dev} does not exist")),
-                // It went with the interface.
+                Request::Add => Some(why),
+                // It went with that.
                 Request::Remove => None,
             };
             return self.object_is(handle, request, false, refused);
@@ -199,6 +200,15 @@ impl Core {
             }
         };
         self.ask_netlink(Ask { request, subject: Subject::Object(handle.0), object });
+    }
+
+    /// Why something can be nowhere: its network namespace is not there, or one of its interfaces.
+    fn lacks_place(&self, object: &Object) -> Option<String> {
+        if let Some(missing) = self.namespaces.missing(object.namespace()) {
+            return Some(missing.to_string());
+        }
+        let dev = object.devs().find(|dev| self.interfaces.by_name(dev).is_none())?;
+        Some(format!("interface {dev} does not exist"))
     }
 
     /// The answer to a request.
@@ -271,8 +281,8 @@ impl Core {
 
     /// Asks again for what is not as it should be, as far as its interfaces are there.
     pub(super) fn retry_objects(&mut self) {
-        let Self { objects, interfaces, .. } = self;
-        let asked = objects.book.retry(|object| is_ready(object, interfaces));
+        let Self { objects, interfaces, namespaces, .. } = self;
+        let asked = objects.book.retry(|object| is_ready(object, interfaces, namespaces));
         self.ask_objects(asked);
     }
 
@@ -509,13 +519,14 @@ mod tests {
         let (handle, _) = objects.book.want(FIRST)[0];
         let route = objects.book.object(handle).unwrap();
         let mut interfaces = InterfaceTable::default();
-        assert!(!is_ready(route, &interfaces));
+        let here = Namespaces::default();
+        assert!(!is_ready(route, &interfaces, &here));
         for up in [false, true] {
             interfaces.apply(&Event::Link(Link::ethernet(3, "eth1", up)));
-            assert_eq!(is_ready(route, &interfaces), up);
+            assert_eq!(is_ready(route, &interfaces, &here), up);
             // A setting of an interface that is down can be changed.
             let setting = Object::PromoteSecondaries("eth1".into());
-            assert!(is_ready(&setting, &interfaces));
+            assert!(is_ready(&setting, &interfaces, &here));
         }
     }
 

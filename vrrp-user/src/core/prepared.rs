@@ -4,9 +4,11 @@ use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use super::capacity::Needs;
+use super::interface_id::NamespaceId;
 use crate::api::error::ApiError;
 use crate::config::model::{
-    self, Config, Diagnostic, Severity, TrackFile, TrackProcess, Tracked, Transport,
+    Address, Config, Diagnostic, RouterConfig, Severity, TrackFile, TrackProcess, Tracked,
+    Transport,
 };
 use crate::engine::types::Priority;
 
@@ -42,7 +44,7 @@ pub struct Prepared {
     /// What it needs room for.
     pub needs: Needs,
     /// The addresses that move between hosts.
-    pub virtual_addresses: Vec<IpAddr>,
+    pub virtual_addresses: Vec<(NamespaceId, IpAddr)>,
     /// Whether scripts and fifos are told anything.
     pub notifies: bool,
     /// Whether fifos are told the state of every router when it has been applied.
@@ -56,23 +58,12 @@ pub struct Prepared {
 impl Prepared {
     /// All that follows from a configuration, but for what scripts and fifos need.
     pub fn new(mut config: Config, diagnostics: Vec<Diagnostic>) -> Self {
-        let mut virtual_addresses: Vec<IpAddr> = config
-            .routers
-            .iter()
-            // The owner's are the interface's real ones.
-            .filter(|router| router.priority != Priority::OWNER)
-            .flat_map(|router| router.addresses.iter().chain(&router.excluded))
-            .map(|address| address.address)
-            .collect();
-        // What takes them sorts them once more, which is nothing then.
-        virtual_addresses.sort_unstable();
-        virtual_addresses.dedup();
         Self {
             fingerprints: config.fingerprints(),
             memberships: config.memberships(),
             watched: Watched::of(&config),
             needs: Needs::of(&config),
-            virtual_addresses,
+            virtual_addresses: virtual_addresses(&config),
             notifies: false,
             states_on_reload: false,
             warnings: lines(&diagnostics, Severity::Warning),
@@ -80,6 +71,26 @@ impl Prepared {
             config,
         }
     }
+}
+
+/// The addresses that move between hosts, in order.
+pub fn virtual_addresses(config: &Config) -> Vec<(NamespaceId, IpAddr)> {
+    // The owner's are the interface's real ones.
+    let routers = config.routers.iter().filter(|router| router.priority != Priority::OWNER);
+    let of = |router: &RouterConfig| {
+        let own = NamespaceId::of_interface(&router.interface);
+        let all = router.addresses.iter().chain(&router.excluded);
+        let place = |address: &Address| {
+            let namespace = address.dev.as_deref().map(NamespaceId::of_interface);
+            (namespace.unwrap_or(own), address.address)
+        };
+        all.map(place).collect::<Vec<_>>()
+    };
+    let mut all: Vec<_> = routers.flat_map(of).collect();
+    // What takes them sorts them once more, which is nothing then.
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 /// Everything that is tracked by threads of their own, or by name.
@@ -96,7 +107,7 @@ impl Watched {
         let (mut files, mut processes) = (config.files.clone(), config.processes.clone());
         files.iter_mut().for_each(|file| file.line = 0);
         processes.iter_mut().for_each(|process| process.line = 0);
-        let tracks = config.routers.iter().flat_map(model::RouterConfig::dependencies);
+        let tracks = config.routers.iter().flat_map(RouterConfig::dependencies);
         let tracks = tracks.chain(config.groups.iter().flat_map(|group| group.track.clone()));
         let interfaces = tracks.filter_map(|track| match track.what {
             Tracked::Interface(name) => Some(name),
@@ -164,7 +175,7 @@ mod tests {
         let prepared = Prepared::new(load_toml(&text.concat()).unwrap(), Vec::new());
         let needs = Needs { routers: 3, vips: 6, vips6: 1, allowed: 2 };
         assert_eq!(prepared.needs, needs);
-        let moving = prepared.virtual_addresses.iter().map(ToString::to_string);
+        let moving = prepared.virtual_addresses.iter().map(|(_, address)| address.to_string());
         let all = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "2001:db8::1"];
         assert_eq!(moving.collect::<Vec<_>>(), all);
     }

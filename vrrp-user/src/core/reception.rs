@@ -15,7 +15,7 @@ use super::tampering::{ProgramTampering, Response, Tampering};
 use super::{Core, Counter};
 use crate::api::problem::{Problem, ProblemKind};
 use crate::capture::{CaptureMode, ModeSet, PlanReason};
-use crate::core::interface_id::InterfaceId;
+use crate::core::interface_id::{InterfaceId, NamespaceId};
 use crate::engine::time::Nanos;
 use crate::engine::types::{FaultCause, RouterId, State};
 use crate::types::planted::{Fault, planted};
@@ -23,7 +23,7 @@ use crate::types::planted::{Fault, planted};
 /// For how long silence waits for the answer of the kernel, which is there in far less than a millisecond unless somebody
 /// holds its routing lock.
 const PATIENCE: Nanos = Nanos::from_millis(100);
-/// For how long an answer counts: a master is given up after several advertisements that could be heard.
+/// For how long an answer counts: a master is given up after several advertisements that could be notified.
 const FRESH: Nanos = Nanos::from_millis(200);
 /// How long before a silence would be long enough the kernel is asked, so that nobody waits for the answer then. Less than
 /// half of the shortest interval.
@@ -48,7 +48,7 @@ pub struct Reception {
     next: Option<InterfaceId>,
     /// When it is due. Nobody is woken for it.
     round_at: Nanos,
-    /// When it was last asked of all masters when they were heard.
+    /// When it was last asked of all masters when they were notified.
     pub all_asked_at: Nanos,
     /// Whether a master has spoken since the last one.
     masters: bool,
@@ -119,7 +119,7 @@ enum Silence {
 }
 
 impl Reception {
-    /// A backup has heard nothing on an interface for long enough.
+    /// A backup has notified nothing on an interface for long enough.
     fn silence(&mut self, iface: InterfaceId, id: RouterId, now: Nanos) -> Silence {
         let question = self.questions.entry(iface).or_default();
         if question.intact.is_some_and(|at| now < at + FRESH) {
@@ -211,7 +211,7 @@ impl Core {
         }
     }
 
-    /// When the kernel is to be asked whether the interface hears on which a silence will be long enough next.
+    /// When the kernel is to be asked whether the interface notifier on which a silence will be long enough next.
     pub(super) fn look_ahead_at(&self) -> Option<Nanos> {
         let (due, id) = self.engine.next_master_down()?;
         let iface = self.router(id).iface()?;
@@ -367,7 +367,7 @@ impl Core {
         self.attach_after_loss(iface, deed, restores);
     }
 
-    /// Somebody else has stopped the ring buffer. Who was told nothing meanwhile has heard no silence; but who goes on must not
+    /// Somebody else has stopped the ring buffer. Who was told nothing meanwhile has notified no silence; but who goes on must not
     /// keep all from taking over, and is left alone with it.
     pub(super) fn ring_mended(&mut self) {
         let now = self.now;
@@ -485,11 +485,13 @@ impl Core {
         let enabled = interface.is_some_and(|(_, interface)| interface.link.enabled);
         let fault = |cause| move |text| ProblemKind::Fault(cause).because(text);
         let settles = self.settles(now, id);
+        let namespace = NamespaceId::of_interface(&router.interface);
+        let others = self.namespaces.missing(namespace).map(|missing| missing.to_string());
         let problems = [
             router
                 .link_fault()
                 .zip(router.link_problem(enabled))
-                .map(|(cause, text)| fault(cause)(text)),
+                .map(|(cause, text)| fault(cause)(others.unwrap_or(text))),
             self.virtual_mac_problem(id).map(fault(FaultCause::NoVirtualMac)),
             self.reception_problem(id).map(fault(FaultCause::NoCapture)),
             settles.map(|text| ProblemKind::LinkSettles.because(text)),

@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::interface_id::NamespaceId;
 use super::netlink::{RouteKey, RouteSeen, RuleKey};
 use super::presence::{Outcome, Presence, Request};
 use crate::config::model::{self, Fixed, Route, Rule};
@@ -40,6 +41,18 @@ impl Object {
             Self::PromoteSecondaries(dev) => (None, Some(&**dev)),
         };
         route.into_iter().flatten().chain(other)
+    }
+
+    /// Where it is.
+    pub fn namespace(&self) -> NamespaceId {
+        match self {
+            Self::Address(address) => {
+                address.dev.as_deref().map_or(NamespaceId::OWN, NamespaceId::of_interface)
+            }
+            Self::Route(route) => NamespaceId::of(route.netns.as_ref()),
+            Self::Rule(rule) => NamespaceId::of(rule.netns.as_ref()),
+            Self::PromoteSecondaries(dev) => NamespaceId::of_interface(dev),
+        }
     }
 
     /// The `track_group` that follows it.

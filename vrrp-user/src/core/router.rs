@@ -9,13 +9,11 @@ use std::sync::Arc;
 use vrrp_common::VRRP_TTL;
 use vrrp_common::ah;
 use vrrp_common::hmac::{Sequence, TRAILER_LEN};
-use vrrp_common::maps::{
-    HmacKey, RouterEntry, RouterInfo, RouterKey, TtlRange, hmac, state, transport,
-};
+use vrrp_common::maps::{HmacKey, RouterEntry, RouterInfo, TtlRange, hmac, state, transport};
 use vrrp_common::report::ReportFilter;
 
 use super::ah_association::AhAssociation;
-use super::interface_id::InterfaceAddr;
+use super::interface_id::{InterfaceAddr, RouterPlace};
 use super::interface_table::Interface;
 use super::netlink::{AddressRequest, AssignedAddress};
 use super::send_failures::{Errno, SendFailures, TestFrame, own_fault};
@@ -28,6 +26,7 @@ use crate::engine::types::{
     AdvertInterval, FaultCause, Link, Priority, RouterId, RouterSpec, SendError, Version, Vrid,
 };
 use crate::types::id::KeyId;
+use crate::types::netns;
 use crate::wire::ethernet::multicast;
 use crate::wire::family::{Family, to_field};
 use crate::wire::frame::{AdvertFrame, AdvertParams, advert_len};
@@ -219,7 +218,7 @@ impl Rare {
 }
 
 /// What `ROUTERS` must hold.
-pub type Registration = (RouterKey, RouterEntry);
+pub type Registration = (RouterPlace, RouterEntry);
 
 /// One copy of a name that many routers have.
 pub fn shared(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
@@ -355,7 +354,9 @@ impl RouterRuntime {
             ..RouterInfo::default()
         };
         info.set_name(&self.name);
-        info.set_interface(&self.interface);
+        let (netns, interface) = netns::split(&self.interface);
+        info.set_interface(interface);
+        info.set_netns(netns.unwrap_or(""));
         info
     }
 
@@ -514,42 +515,43 @@ impl RouterRuntime {
     /// hear there is [`super::reception`]'s.
     pub fn link_problem(&self, enabled: bool) -> Option<String> {
         let interface = &self.interface;
+        let (ip, dev) = netns::ip(interface);
         match self.link? {
             Link::Up(_) | Link::Down(FaultCause::NoCapture | FaultCause::NoVirtualMac) => None,
             Link::Down(FaultCause::InterfaceMissing) => Some(format!(
                 "interface {interface} (line {} of the configuration) does not exist; waiting for it \
-                 (`ip link` lists what there is)",
+                 (`{ip} link` lists what there is)",
                 self.line
             )),
             Link::Down(FaultCause::InterfaceDown) if enabled => Some(format!(
-                "interface {interface} has no carrier; waiting for it (cable, switch port or the other end: `ip -d link show \
-                 dev {interface}`)"
+                "interface {interface} has no carrier; waiting for it (cable, switch port or the other end: `{ip} -d link show \
+                 dev {dev}`)"
             )),
             Link::Down(FaultCause::InterfaceDown) => Some(format!(
-                "interface {interface} is down; waiting for it (`ip link set {interface} up`)"
+                "interface {interface} is down; waiting for it (`{ip} link set {dev} up`)"
             )),
             Link::Down(FaultCause::NoAddress) => Some(match self.family {
                 Family::V4 => format!(
                     "interface {interface} has no IPv4 address of its own to advertise from; waiting for \
-                     one (`ip address add ADDRESS/PREFIX dev {interface}`)"
+                     one (`{ip} address add ADDRESS/PREFIX dev {dev}`)"
                 ),
                 Family::V6 => format!(
                     "interface {interface} has no IPv6 link-local address of its own to advertise from, or \
-                     it is not known to be unique yet; waiting for one (`ip -6 address show dev {interface}`: \
+                     it is not known to be unique yet; waiting for one (`{ip} -6 address show dev {dev}`: \
                      `tentative` goes away, `dadfailed` means that another host has it; \
-                     `sysctl net.ipv6.conf.{interface}.disable_ipv6` must be 0)"
+                     `sysctl net.ipv6.conf.{dev}.disable_ipv6` must be 0)"
                 ),
             }),
             Link::Down(FaultCause::NoSource) => {
                 let source = self.configured_source().map(|it| it.to_string()).unwrap_or_default();
                 Some(format!(
                     "interface {interface} does not have the source address {source}; waiting for it \
-                     (`ip address add {source}/PREFIX dev {interface}`)"
+                     (`{ip} address add {source}/PREFIX dev {dev}`)"
                 ))
             }
             Link::Down(FaultCause::AdvertExceedsMtu { length, mtu }) => Some(format!(
                 "its advertisement with {} addresses is {length} bytes long, but interface {interface} has an MTU of \
-                 {mtu}; waiting for a greater one (`ip link set {interface} mtu {length}`), or list fewer addresses: \
+                 {mtu}; waiting for a greater one (`{ip} link set {dev} mtu {length}`), or list fewer addresses: \
                  excluded ones are not advertised",
                 self.advertised
             )),
@@ -692,7 +694,7 @@ impl RouterRuntime {
         place: Option<RouterLink>,
         link: Link,
         id: RouterId,
-    ) -> (Option<RouterKey>, Option<Registration>) {
+    ) -> (Option<RouterPlace>, Option<Registration>) {
         let source = match link {
             Link::Up(source) => Some(source),
             // Kept while the interface is down, for the advertisement of priority 0 and for what still arrives.
@@ -721,9 +723,8 @@ impl RouterRuntime {
         changed
     }
 
-    fn key(&self, iface: InterfaceId) -> RouterKey {
-        let family = self.family.number();
-        RouterKey { ifindex: iface.ifindex, family, vrid: self.vrid.get(), ..RouterKey::default() }
+    fn key(&self, iface: InterfaceId) -> RouterPlace {
+        RouterPlace { iface, family: self.family.number(), vrid: self.vrid }
     }
 
     fn entry(&self, local: LocalEnd, id: RouterId) -> RouterEntry {

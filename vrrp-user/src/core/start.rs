@@ -1,14 +1,12 @@
 //! From the configuration to the moment at which the routers begin.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use vrrp_common::hmac::Sequence;
 use vrrp_common::maps::{RouterInfo, state};
 use vrrp_common::report::ReportFilter;
 
-use super::accept::Accept;
 use super::address_book::AddressBook;
 use super::adoption::{Judgement, Predecessor};
 use super::announcer::Forwarding;
@@ -20,9 +18,11 @@ use super::input::Input;
 use super::interface_table::InterfaceTable;
 use super::log_limit::LogLimit;
 use super::manager::{Listener, Manager};
+use super::namespaces::Namespaces;
 use super::netlink::{Answer, Subject};
 use super::notify::Notifier;
 use super::objects::ManagedObjects;
+use super::prepared::virtual_addresses;
 use super::reception::Reception;
 use super::reload::{DaemonSettings, Reloads};
 use super::route_book::Handle;
@@ -171,14 +171,8 @@ impl Core {
         for (&id, router) in numbers.iter().zip(&config.routers) {
             delays.configure_extra_if(started, id, router, None);
         }
-        // The owner's addresses are the interface's real ones and stay whatever happens.
-        let virtual_addresses: Vec<IpAddr> = routers
-            .iter()
-            .filter(|router| !router.owner)
-            .flat_map(|router| router.addresses().map(|address| address.address))
-            .collect();
+        let virtual_addresses = virtual_addresses(&config);
         let (routers, free) = placed(&config, routers, &numbers);
-        drop(config);
         let mut engine = Engine::with_capacity(routers.len());
         if let Some(at) = delays.start(listening, since_boot) {
             log::info!("startup delay: for {} no router takes over", at - listening);
@@ -216,7 +210,8 @@ impl Core {
             lost_since: None,
             timers_wait: None,
             pins: Pins::default(),
-            accept: Accept::default(),
+            accept: BTreeMap::new(),
+            namespaces: Namespaces::default(),
             addresses: AddressBook::default(),
             pending_removals: BTreeMap::new(),
             foreign: BTreeMap::new(),
@@ -242,6 +237,8 @@ impl Core {
             manager: Manager::new(started, boot.manager),
             objects,
         };
+        core.need_namespaces(&config, false);
+        drop(config);
         for ((id, spec), before) in numbers.into_iter().zip(specs).zip(infos) {
             let info = core.router(id).info(spec.priority);
             core.publish(
@@ -309,6 +306,7 @@ impl Core {
             | Input::Damaged { .. }
             | Input::RingMended
             | Input::Changed(_)
+            | Input::Namespace { .. }
             | Input::Attached { .. }
             | Input::EgressMended { .. }
             | Input::HooksSeen(_)
@@ -346,7 +344,7 @@ impl Core {
             return;
         }
         // What is refused was carried out before all that comes now: nothing waits for it.
-        if subject != Subject::Refused
+        if !matches!(subject, Subject::Refused(_))
             && let Phase::Starting(starting) = &mut self.phase
         {
             starting.missing = starting.missing.saturating_sub(1);
@@ -356,7 +354,7 @@ impl Core {
             Subject::Object(number) => {
                 self.stale_object_answered(Handle(number), request, &result, ours);
             }
-            Subject::Refused => self.refused_answered(request, &result),
+            Subject::Refused(namespace) => self.refused_answered(namespace, request, &result),
         }
         self.notifier_answered(1);
     }

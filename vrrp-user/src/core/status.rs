@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
 use super::Core;
-use super::interface_id::InterfaceAddr;
+use super::interface_id::{InterfaceAddr, InterfaceId, NamespaceId};
 use super::interface_table::{Capture, Subnets};
 use super::route_book::{Object, ObjectView};
 use super::signer::Signer;
@@ -47,7 +47,7 @@ pub struct Outside<'a> {
     /// Now, on both clocks.
     pub wall: WallClock,
     /// What was refused of late ([`Core::receives_refusals`]).
-    pub refused: &'a [Refused],
+    pub refused: &'a [(InterfaceId, Refused)],
     /// Name of the daemon on the machine.
     pub instance: &'a str,
     /// Its process.
@@ -127,7 +127,7 @@ impl Core {
         &self,
         now: Nanos,
         begin: usize,
-        refused: &[Refused],
+        refused: &[(InterfaceId, Refused)],
         answers_arp: fn(&str) -> bool,
     ) -> Routers {
         let (mut routers, mut addresses) = (Vec::new(), 0);
@@ -153,7 +153,7 @@ impl Core {
         &self,
         now: Nanos,
         begin: usize,
-        refused: &[Refused],
+        refused: &[(InterfaceId, Refused)],
         answers_arp: fn(&str) -> bool,
     ) -> ProblemCounts {
         let mut counts = ProblemCounts::default();
@@ -204,7 +204,12 @@ impl Core {
     }
 
     /// What a master does not hear of others, as far as it goes on.
-    fn unreachable(&self, id: RouterId, now: Nanos, refused: &[Refused]) -> Vec<String> {
+    fn unreachable(
+        &self,
+        id: RouterId,
+        now: Nanos,
+        refused: &[(InterfaceId, Refused)],
+    ) -> Vec<String> {
         let router = self.router(id);
         let (Some(State::Master), Some(iface)) = (self.engine.state(id), router.iface()) else {
             return Vec::new();
@@ -213,14 +218,16 @@ impl Core {
             return Vec::new();
         }
         let addresses: Vec<IpAddr> = router.addresses().map(|address| address.address).collect();
+        // They have the number that it has in the maps.
+        let there = refused.iter().filter(|(on, _)| *on == iface).map(|(_, refused)| refused);
         let ours = Ours {
-            ifindex: iface.ifindex,
+            ifindex: there.clone().next().map_or(0, |refused| refused.router().0),
             family: router.family(),
             vrid: router.vrid().get(),
             version: router.version().number(),
             addresses: &addresses,
         };
-        let recent = refused.iter().filter(|refused| refused.at() + REFUSED_RECENTLY > now);
+        let recent = there.filter(|refused| refused.at() + REFUSED_RECENTLY > now);
         recent.filter_map(|refused| refused.about(&ours)).collect()
     }
 
@@ -228,7 +235,7 @@ impl Core {
         &self,
         now: Nanos,
         id: RouterId,
-        refused: &[Refused],
+        refused: &[(InterfaceId, Refused)],
         subnets: &Subnets<'_>,
         answers_arp: fn(&str) -> bool,
     ) -> Option<RouterStatus> {
@@ -299,7 +306,7 @@ impl Core {
         now: Nanos,
         id: RouterId,
         view: &RouterView,
-        refused: &[Refused],
+        refused: &[(InterfaceId, Refused)],
         subnets: &Subnets<'_>,
         answers_arp: fn(&str) -> bool,
     ) -> Vec<Problem> {
@@ -354,7 +361,7 @@ impl Core {
         &self,
         wall: WallClock,
         id: RouterId,
-        refused: &[Refused],
+        refused: &[(InterfaceId, Refused)],
         answers_arp: fn(&str) -> bool,
     ) -> Option<RouterDetail> {
         let now = wall.monotonic();
@@ -494,7 +501,10 @@ impl Core {
                 capture_lacks: None,
                 capture_causes: Vec::new(),
                 capture_lacks_causes: Vec::new(),
-                error: Some("does not exist".to_owned()),
+                error: Some(match self.namespaces.missing(NamespaceId::of_interface(name)) {
+                    Some(missing) => missing.to_string(),
+                    None => "does not exist".to_owned(),
+                }),
                 error_cause: Some(FaultCause::InterfaceMissing.name().to_owned()),
             },
             Some((iface, interface)) => InterfaceStatus {

@@ -63,6 +63,7 @@ impl Core {
             | Input::RingMended
             | Input::Changed(_)
             | Input::Listed { .. }
+            | Input::Namespace { .. }
             | Input::Attached { .. }
             | Input::EgressMended { .. }
             | Input::HooksSeen(_)

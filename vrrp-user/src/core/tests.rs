@@ -3,6 +3,7 @@
 #![allow(clippy::wildcard_enum_match_arm)]
 
 mod accept;
+mod namespaces;
 mod virtual_mac;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -71,8 +72,8 @@ struct Host {
     now: Nanos,
     /// Requests that are not answered yet.
     asks: VecDeque<Ask>,
-    /// Our addresses on the interface.
-    there: BTreeSet<IpAddr>,
+    /// Our addresses, where they are.
+    there: BTreeSet<InterfaceAddr>,
     /// What was done otherwise.
     done: Vec<Effect>,
     /// Priorities of the advertisements that were sent.
@@ -149,7 +150,7 @@ impl Host {
     }
 
     fn has_vip(&self) -> bool {
-        self.there.contains(&VIP.parse::<IpAddr>().unwrap())
+        self.there.contains(&InterfaceAddr::new(ETH0, VIP.parse::<IpAddr>().unwrap()))
     }
 
     /// How often something was counted.
@@ -255,8 +256,8 @@ impl Host {
                     Request::Remove => (address.address, Event::AddressRemoved(address.address)),
                 };
                 match request {
-                    Request::Add => self.there.insert(at.at.address),
-                    Request::Remove => self.there.remove(&at.at.address),
+                    Request::Add => self.there.insert(at.at),
+                    Request::Remove => self.there.remove(&at.at),
                 };
                 self.input(Input::Changed(vec![event]));
             }
@@ -1026,7 +1027,7 @@ fn changes_nothing(counter: Counter, input: Input<'_>) {
 fn answers_to_nothing_are_counted() {
     let subject = Subject::Address(address(VIP, true));
     for request in [Request::Add, Request::Remove] {
-        for subject in [subject, Subject::Object(7), Subject::Refused] {
+        for subject in [subject, Subject::Object(7), Subject::Refused(NamespaceId::OWN)] {
             let answer = Answer { request, subject, result: Ok(()), ours: false };
             changes_nothing(Counter::UnexpectedAnswer, Input::Answered(vec![answer]));
         }
@@ -1310,7 +1311,7 @@ fn slow_to_start() -> String {
 fn a_killed_master_goes_on_and_says_nothing_but_its_advertisement() {
     let id = RouterId(2);
     let mut host = Host::after(&slow_to_start(), Some(killed_master()));
-    host.there.insert(VIP.parse().unwrap());
+    host.there.insert(InterfaceAddr::new(ETH0, VIP.parse::<IpAddr>().unwrap()));
     host.listed(&[address(VIP, true)]);
     assert_eq!(host.core.state(id), Some(State::Master));
     assert_eq!(host.core.view(id).unwrap().since, Nanos(5));

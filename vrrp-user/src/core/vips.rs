@@ -296,7 +296,7 @@ impl Core {
         let added = answers.iter().filter(|a| a.request == Request::Add && a.result.is_ok());
         self.report_groups(added.filter_map(|answer| match answer.subject {
             Subject::Address(at) => Some(at.at),
-            Subject::Object(_) | Subject::Refused => None,
+            Subject::Object(_) | Subject::Refused(_) => None,
         }));
         for Answer { request, subject, result, ours } in answers {
             match subject {
@@ -304,7 +304,7 @@ impl Core {
                 Subject::Object(number) => {
                     self.object_answered(Handle(number), request, &result, ours);
                 }
-                Subject::Refused => self.refused_answered(request, &result),
+                Subject::Refused(namespace) => self.refused_answered(namespace, request, &result),
             }
         }
         self.notifier_answered(count);
@@ -380,7 +380,7 @@ impl Core {
         if request == Request::Remove && outcome != Outcome::Failed && !self.addresses.holds(place)
         {
             self.release_address(place);
-            self.refused_removed(place.address);
+            self.refused_removed(place);
         }
         if let Some(next) = next {
             self.ask(place, next);

@@ -1,12 +1,14 @@
 //! Going on where a daemon of this instance was killed: what is found of it, and whether it is used.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use nix::net::if_::if_nameindex;
 use vrrp_common::maps::Control;
 
 use super::Driver;
+use super::networks::Networks;
 use crate::config::model::Config;
 use crate::core::adoption::{PinFacts, Predecessor, Unusable};
 use crate::core::{Needs, Sizes};
@@ -84,8 +86,18 @@ pub(super) fn before_of(reader: &Reader) -> Result<Before, Error> {
 }
 
 /// Reads what a daemon has left which was killed, and forgets its routers that are not in the configuration.
-pub(super) fn read(datapath: &mut Datapath, control: &Control, config: &Config) -> Predecessor {
-    let predecessor = datapath.predecessor(control);
+pub(super) fn read(
+    datapath: &mut Datapath,
+    control: &Control,
+    config: &Config,
+    networks: &Networks,
+) -> Predecessor {
+    let mut interfaces = BTreeMap::new();
+    for (namespace, _) in networks.all() {
+        let there = networks.within(namespace, interfaces_here);
+        interfaces.insert(namespace, there.unwrap_or_default());
+    }
+    let predecessor = datapath.predecessor(control, &interfaces);
     let matches = predecessor.matches(&config.routers);
     let retained: BTreeSet<RouterId> = matches.iter().flatten().map(|it| it.number).collect();
     let all = retained.len() == predecessor.routers.len();
@@ -101,6 +113,14 @@ pub(super) fn read(datapath: &mut Datapath, control: &Control, config: &Config) 
         predecessor.routers.len()
     );
     predecessor
+}
+
+/// The indexes of the interfaces of the network namespace that this thread is in, by their names.
+fn interfaces_here() -> HashMap<String, u32> {
+    let all = if_nameindex();
+    let all = all.iter().flatten();
+    all.map(|interface| (interface.name().to_string_lossy().into_owned(), interface.index()))
+        .collect()
 }
 
 impl Driver {
@@ -121,6 +141,9 @@ impl Driver {
         }
         self.datapath.end_adoption();
         let (routers, addresses, peers) = self.core.keys();
+        let places = &mut self.datapath.places;
+        let routers = routers.iter().map(|place| place.key(places.number(place.iface))).collect();
+        let addresses = addresses.into_iter().map(|at| places.address(at)).collect();
         if let Err(error) = self.datapath.retain_keys(&routers, &addresses, &peers) {
             log::error!("keys of a killed daemon: {}", bpf::chain(&error));
         }

@@ -9,11 +9,12 @@ use tokio::sync::{mpsc, oneshot};
 use super::Driver;
 use crate::api::events::WallClock;
 use crate::control::server::Question;
-use crate::core::{Counter, Input, Outside, PART_ROUTERS};
+use crate::core::{Counter, Input, InterfaceId, Outside, PART_ROUTERS};
 use crate::engine::types::RouterId;
-use crate::io::{bpf, timer};
+use crate::io::{bpf, netns, timer};
 use crate::metrics::http::AskProblems;
 use crate::refused::{self, Refused};
+use crate::types;
 
 impl Driver {
     /// Answers. Nobody may wait for the answer any more, and that is as good.
@@ -99,7 +100,7 @@ impl Driver {
     }
 
     /// What was refused of late, as far as it matters.
-    fn refused(&self) -> Vec<Refused> {
+    fn refused(&self) -> Vec<(InterfaceId, Refused)> {
         if !self.core.receives_refusals() {
             return Vec::new();
         }
@@ -111,7 +112,8 @@ impl Driver {
             }
         };
         refused.extend(self.refusals.latest());
-        refused
+        let places = &self.datapath.places;
+        refused.into_iter().map(|refused| (places.iface(refused.router().0), refused)).collect()
     }
 
     fn counters(&self) -> BTreeMap<String, u64> {
@@ -131,7 +133,16 @@ pub(super) fn problems_by(ask: mpsc::Sender<Question>) -> AskProblems {
 
 /// Whether an interface answers ARP for addresses that are on others (`arp_ignore`, ip-sysctl.rst): values that the kernel keeps
 /// in memory.
-fn answers_arp(name: &str) -> bool {
+fn answers_arp(interface: &str) -> bool {
+    let (_, name) = types::netns::split(interface);
+    match types::netns::of_interface(interface) {
+        Some(netns) => netns::open(&netns)
+            .is_ok_and(|file| netns::within(file, || answers_arp_here(name)).unwrap_or_default()),
+        None => answers_arp_here(name),
+    }
+}
+
+fn answers_arp_here(name: &str) -> bool {
     let is_zero = |name: &str| {
         let value = fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{name}/arp_ignore"));
         value.is_ok_and(|value| value.trim() == "0")

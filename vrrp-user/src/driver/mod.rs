@@ -8,6 +8,7 @@
 mod adoption;
 mod answer;
 pub mod cleanup;
+mod networks;
 mod panics;
 mod perform;
 mod pins;
@@ -28,6 +29,7 @@ use tokio::sync::watch::Sender as Latest;
 use tokio::sync::{mpsc, oneshot};
 use vrrp_common::reason::Reason;
 
+use self::networks::{Networks, Woken};
 use self::service::Service;
 use self::signals::SignalKind;
 pub use self::start::{Error, Options, run};
@@ -36,19 +38,16 @@ use crate::api::Reloaded;
 use crate::control::access::Access;
 use crate::control::server::Question;
 use crate::core::prepared::{Prepared, Refusal};
-use crate::core::{Core, HookReport, Input, InterfaceId, Progress};
+use crate::core::{Core, HookReport, Input, Progress};
 use crate::engine::time::Nanos;
 use crate::io::bpf::{self, Datapath};
 use crate::io::lockfile::LockedDir;
 use crate::io::netlink::{HookState, Netlink, Report};
-use crate::io::raw::RawSocket;
 use crate::io::reader::Reader;
 use crate::io::ring::EventRing;
 use crate::io::scripts::{Board, Found, Plan, Scripts};
 use crate::io::timer::{self, ClockSteps, Timer};
 use crate::io::tracked::{self, Watch};
-use crate::io::tx::{Memberships, Tx};
-use crate::io::unicast_filter::UnicastFilter;
 use crate::metrics::http;
 use crate::types::instance::Instance;
 
@@ -61,12 +60,8 @@ struct Driver {
     settings: reload::Settings,
     datapath: Datapath,
     netlink: Netlink,
-    tx: Tx,
-    memberships: Memberships,
-    unicast_filter: UnicastFilter,
-    /// There as soon as an interface is captured by it.
-    raw: Option<RawSocket>,
-    /// What it has received that was refused.
+    networks: Networks,
+    /// What packet sockets have received that was refused.
     refusals: raw::Refusals,
     service: Service,
     scripts: Option<Scripts>,
@@ -156,11 +151,15 @@ impl Driver {
                         log::error!("ring buffer: {error}");
                     }
                 }
-                result = raw::readable(&mut self.raw) => {
-                    if let Err(error) = result {
-                        log::error!("packet socket: {error}");
+                woken = self.networks.woken() => match woken {
+                    Woken::Readable(Ok(())) => {}
+                    Woken::Readable(Err(error)) => log::error!("packet socket: {error}"),
+                    Woken::Changed(namespaces) => {
+                        for namespace in namespaces {
+                            self.look_at_namespace(timer::now(), namespace);
+                        }
                     }
-                }
+                },
                 result = sources.timer.fired() => {
                     if let Err(error) = result {
                         log::error!("timer: {error}");
@@ -208,7 +207,7 @@ impl Driver {
         }
         ring.drain(now, |report| match report {
             Ok((event, payload)) => {
-                let interface = InterfaceId::own(event.ifindex);
+                let interface = self.datapath.places.iface(event.ifindex);
                 self.handle(now, Input::Received { interface, event, payload });
             }
             Err(length) => self.handle(now, Input::Damaged { length }),
@@ -241,7 +240,7 @@ impl Driver {
             return;
         }
         let mut refused = Vec::new();
-        self.tx.flush(frames, |place, error| refused.push((place, (&error).into())));
+        self.networks.flush(frames, |place, error| refused.push((place, (&error).into())));
         // Not by the time of sending: who has claimed an address since we heard everything is not answered by it, also if
         // this process stood still before it sent.
         let stamp = self.listened_until;
@@ -293,6 +292,10 @@ impl Driver {
             Report::Unknown(error) if self.core.is_starting() => return Err(error.into()),
             Report::Unknown(error) => {
                 log::error!("cannot read links and addresses: {error}");
+                return Ok(());
+            }
+            Report::Entered(namespace, entered) => {
+                self.entered(namespace, entered);
                 return Ok(());
             }
             Report::Events(events) => Input::Changed(events),

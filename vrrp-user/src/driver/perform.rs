@@ -1,11 +1,12 @@
 //! Carrying out what the core wants.
 
-use std::fs;
 use std::sync::{Arc, PoisonError};
 use std::thread;
+use std::{fs, io};
 
 use vrrp_common::maps::hmac;
 
+use super::networks::Network;
 use super::start::be_on_time;
 use super::{Driver, Reading, reload};
 use crate::api::error::ErrorKind;
@@ -13,15 +14,18 @@ use crate::capture::{CaptureMode, Failure};
 use crate::config::model::{InitFile, TrackFile, TrackProcess};
 use crate::config::socket::SocketAccess;
 use crate::control::access::Access;
-use crate::core::{AttachMethod, Counter, Effect, Errno, Input, LeaseChange, TestFrame};
+use crate::core::{
+    AttachMethod, Counter, Effect, Errno, Input, InterfaceId, LeaseChange, NamespaceId, TestFrame,
+};
 use crate::engine::time::Nanos;
 use crate::engine::types::{ObjectId, RouterId};
 use crate::io::raw::RawSocket;
 use crate::io::scripts::Scripts;
 use crate::io::tracked::{files, processes};
+use crate::io::unicast_filter::UnicastFilter;
 use crate::io::{bpf, descriptors, handover, memory, sched, timer};
 use crate::metrics::http;
-use crate::types::build;
+use crate::types::{self, build};
 
 impl Driver {
     /// Carries out everything that is to be done, in its order, and hands in the answers; `now` is what they are judged by.
@@ -45,48 +49,62 @@ impl Driver {
 
     fn perform(&mut self, now: Nanos, effect: Effect) {
         match effect {
+            Effect::Namespaces(needed) => self.need_namespaces(now, needed),
             Effect::Netlink(ask) => self.netlink.ask(ask),
             Effect::Look(look) => self.netlink.look(look),
             Effect::Attach { interface, name, number, way, spare } => {
-                let result = self.attach(interface.ifindex, &name, number, way, spare);
-                let result = result.map(|()| self.datapath.hooks(interface.ifindex));
+                let result = self.attach(interface, &name, number, way, spare);
+                let at = self.datapath.places.number(interface);
+                let result = result.map(|()| self.datapath.hooks(at));
                 // That took its time, and nobody listened before.
                 self.core.handle(timer::now(), Input::Attached { interface, number, result });
             }
             Effect::ReleaseEgress { why } => self.datapath.release_egress(&why),
             Effect::Detach { interface } => {
-                if let Err(error) = self.datapath.detach(interface.ifindex) {
+                let at = self.datapath.places.number(interface);
+                if let Err(error) = self.detach(interface.namespace, at) {
                     log::debug!("interface {interface}: {}", bpf::chain(&error));
                 }
             }
             Effect::ForgetInterface { interface } => {
-                let done = self.datapath.vips.release_interface(interface.ifindex);
+                let at = self.datapath.places.number(interface);
+                let done = self.datapath.vips.release_interface(at);
                 log_error(done, || format!("interface {interface} is gone"));
+                self.datapath.places.removed(interface);
             }
             Effect::MendEgress { interface, name, attach } => {
-                let ifindex = interface.ifindex;
+                let at = self.datapath.places.number(interface);
                 // One that is put back takes no more descriptors.
-                let takes_one = attach && self.datapath.hooks(ifindex).egress.is_none();
+                let takes_one = attach && self.datapath.hooks(at).egress.is_none();
                 let result = match descriptors::shortage(1).filter(|_| takes_one) {
                     Some(shortage) => Err(shortage),
                     None => {
-                        self.datapath.mend_egress(ifindex, &name, attach);
-                        Ok(self.datapath.hooks(ifindex).egress)
+                        let Self { datapath, networks, .. } = self;
+                        let (_, name) = types::netns::split(&name);
+                        let mended = networks.within(interface.namespace, || {
+                            datapath.mend_egress(at, name, attach);
+                        });
+                        log_io(mended, || format!("interface {interface}"));
+                        Ok(self.datapath.hooks(at).egress)
                     }
                 };
                 // That took its time, too.
                 self.core.handle(timer::now(), Input::EgressMended { interface, result });
             }
             Effect::SetRouter { router, key, entry } => {
+                let namespace = key.iface.namespace;
+                let key = key.key(self.datapath.places.number(key.iface));
                 let done = self.datapath.set_router(&key, &entry);
                 self.log_failure(router, done);
                 if entry.hmac & hmac::AH != 0
-                    && let Err(error) = self.memberships.hold_ah()
+                    && let Err(error) =
+                        self.networks.with(namespace, |it| it.memberships.hold_ah()).flatten()
                 {
                     log::warn!("{}: IP protocol 51: {error}", self.core.label(router));
                 }
             }
             Effect::RemoveRouter { router, key } => {
+                let key = key.key(self.datapath.places.number(key.iface));
                 let done = self.datapath.remove_router(&key);
                 self.log_failure(router, done);
             }
@@ -100,23 +118,27 @@ impl Driver {
                 log_error(done, || "peers of routers that are gone".to_owned());
             }
             Effect::CountAddress { router, at, virtual_mac } => {
-                let done = self.datapath.vips.add(&at, router.0, virtual_mac);
+                let there = self.datapath.places.address(at);
+                let done = self.datapath.vips.add(&there, router.0, virtual_mac);
                 log_error(done, || {
                     format!("{}: counters of {}", self.core.label(router), at.address)
                 });
             }
             Effect::UncountAddress { router, at } => {
-                let done = self.datapath.vips.remove(&at);
+                let there = self.datapath.places.address(at);
+                let done = self.datapath.vips.remove(&there);
                 log_error(done, || {
                     format!("{}: counters of {}", self.core.label(router), at.address)
                 });
             }
             Effect::HoldAddress { at, held } => {
-                let done = self.datapath.vips.hold(&at, &held);
+                let there = self.datapath.places.address(at);
+                let done = self.datapath.vips.hold(&there, &held);
                 log_error(done, || format!("{}: not watched", self.core.describe(at)));
             }
             Effect::ReleaseAddress { at } => {
-                let done = self.datapath.vips.release(&at);
+                let there = self.datapath.places.address(at);
+                let done = self.datapath.vips.release(&there);
                 log_error(done, || format!("{}: still watched", self.core.describe(at)));
             }
             Effect::Allow { router, peer, range } => {
@@ -149,16 +171,25 @@ impl Driver {
             Effect::QueryLastSeen(routers) => {
                 self.refresh_last_seen(routers);
                 // They are reset by each look.
-                let lost = self.raw.as_ref().map_or(0, |socket| socket.dropped().into());
+                let raw = self.networks.all().filter_map(|(_, network)| network.raw.as_ref());
+                let lost = raw.map(|socket| u64::from(socket.dropped())).sum();
                 self.core.handle(now, Input::LastSeenEnd { lost });
             }
             Effect::Publish { router, change } => {
-                let done = self.datapath.update_info(router.0, |info| change.apply(info));
+                let Self { datapath, .. } = self;
+                let mut places = std::mem::take(&mut datapath.places);
+                let done = datapath.update_info(router.0, |info| {
+                    change.apply(info, |iface| places.number(iface));
+                });
+                datapath.places = places;
                 self.log_failure(router, done);
             }
             Effect::Count(counter) => self.count(counter),
             Effect::Join { router, interface, group } => {
-                if let Err(error) = self.memberships.join(interface.ifindex, group) {
+                let joined = self.networks.with(interface.namespace, |network| {
+                    network.memberships.join(interface.ifindex, group)
+                });
+                if let Err(error) = joined.flatten() {
                     let place = self.core.label(router);
                     log::warn!(
                         "{place}: cannot join the group {group}: {error}; multicast may not arrive"
@@ -166,40 +197,54 @@ impl Driver {
                 }
             }
             Effect::Leave { interface, group } => {
-                self.memberships
-                    .leave(interface.ifindex, |joined| group.is_some_and(|group| joined != group));
+                if let Some(network) = self.networks.get_mut(interface.namespace) {
+                    let wanted = |joined| group.is_some_and(|group| joined != group);
+                    network.memberships.leave(interface.ifindex, wanted);
+                }
             }
             Effect::SetVirtualMac { router, interface, mac } => {
-                let done = self.datapath.set_virtual_mac(interface.ifindex, mac, router.0);
+                let at = self.datapath.places.number(interface);
+                let done = self.datapath.set_virtual_mac(at, mac, router.0);
                 self.log_failure(router, done);
             }
             Effect::RemoveVirtualMac { router, interface, mac } => {
-                let done = self.datapath.remove_virtual_mac(interface.ifindex, mac, router.0);
+                let at = self.datapath.places.number(interface);
+                let done = self.datapath.remove_virtual_mac(at, mac, router.0);
                 self.log_failure(router, done);
             }
             Effect::AddUnicastMac { interface, mac, filter } => {
-                if let Err(error) = self.unicast_filter.add(interface.ifindex, mac, filter) {
+                if let Err(error) =
+                    self.unicast_filter(interface, |it, ifindex| it.add(ifindex, mac, filter))
+                {
                     log::error!(
                         "interface {interface}: frames to a virtual MAC address may not arrive: {error}"
                     );
                 }
             }
             Effect::RemoveUnicastMac { interface, mac, filter } => {
-                if let Err(error) = self.unicast_filter.remove(interface.ifindex, mac, filter) {
+                if let Err(error) =
+                    self.unicast_filter(interface, |it, ifindex| it.remove(ifindex, mac, filter))
+                {
                     log::debug!("interface {interface}: a virtual MAC address stays: {error}");
                 }
             }
             Effect::ReadForwarding { interface, name } => {
                 // A value that the kernel keeps in memory, readable without a lock that anybody holds for long.
-                let value =
-                    fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{name}/forwarding"));
+                let (_, name) = types::netns::split(&name);
+                let path = format!("/proc/sys/net/ipv6/conf/{name}/forwarding");
+                let value = self.networks.within(interface.namespace, || fs::read_to_string(path));
+                let value = value.and_then(|value| value);
                 let on = value.is_ok_and(|value| !matches!(value.trim(), "0" | ""));
                 self.core.handle(now, Input::Forwards { interface, on });
             }
             Effect::SendTest { router, frames } => {
-                let sent = frames.iter().try_for_each(|TestFrame { iface, to, bytes }| match to {
-                    Some(to) => self.tx.send_ip(iface.ifindex, *to, bytes),
-                    None => self.tx.send_frame(iface.ifindex, bytes),
+                let sent = frames.iter().try_for_each(|TestFrame { iface, to, bytes }| {
+                    let network = self.networks.get(iface.namespace);
+                    let network = network.ok_or(io::Error::from_raw_os_error(libc::ENODEV))?;
+                    match to {
+                        Some(to) => network.tx.send_ip(iface.ifindex, *to, bytes),
+                        None => network.tx.send_frame(iface.ifindex, bytes),
+                    }
                 });
                 let error = sent.err().as_ref().map(Errno::from);
                 self.core.handle(now, Input::TestSent { router, error });
@@ -279,7 +324,7 @@ impl Driver {
 
     fn attach(
         &mut self,
-        ifindex: u32,
+        interface: InterfaceId,
         name: &str,
         number: u64,
         way: AttachMethod,
@@ -288,17 +333,46 @@ impl Driver {
         if spare && let Some(shortage) = descriptors::shortage(1) {
             return Err(Failure::Descriptors(shortage));
         }
-        match way {
-            AttachMethod::Restore => self.datapath.restore(ifindex, name, number),
-            AttachMethod::Mode(mode) => {
-                if mode == CaptureMode::Raw && self.raw.is_none() {
-                    let socket = RawSocket::open(timer::now());
-                    let refused = |error| format!("cannot use a packet socket: {error}");
-                    self.raw = Some(socket.map_err(|error| Failure::Refused(refused(error)))?);
+        let (_, name) = types::netns::split(name);
+        let place = self.datapath.places.place(interface);
+        let Self { datapath, networks, .. } = self;
+        let refused = |error: io::Error| Failure::Refused(error.to_string());
+        if way == AttachMethod::Mode(CaptureMode::Raw) {
+            let opened = networks.with(interface.namespace, |network| {
+                if network.raw.is_none() {
+                    network.raw = Some(RawSocket::open(timer::now())?);
                 }
-                self.datapath.attach(ifindex, name, mode, number)
-            }
+                Ok(())
+            });
+            let refused = |error| Failure::Refused(format!("cannot use a packet socket: {error}"));
+            opened.flatten().map_err(refused)?;
         }
+        let attached = networks.within(interface.namespace, || match way {
+            AttachMethod::Restore => datapath.restore(place.number, name, number),
+            AttachMethod::Mode(mode) => datapath.attach(place, name, mode, number),
+        });
+        attached.map_err(refused)?
+    }
+
+    /// Detaches the programs from an interface.
+    fn detach(&mut self, namespace: NamespaceId, number: u32) -> Result<(), bpf::Error> {
+        let Self { datapath, networks, .. } = self;
+        // Filters are found by the name of their interface.
+        match networks.within(namespace, || ()) {
+            Ok(()) => networks.within(namespace, || datapath.detach(number)).unwrap_or(Ok(())),
+            // With the network namespace they have gone.
+            Err(_) => datapath.detach(number),
+        }
+    }
+
+    /// Does something with the Ethernet addresses to which an interface takes in frames.
+    fn unicast_filter(
+        &mut self,
+        interface: InterfaceId,
+        work: impl FnOnce(&mut UnicastFilter, u32) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let work = |network: &mut Network| work(&mut network.unicast_filter, interface.ifindex);
+        self.networks.with(interface.namespace, work).flatten()
     }
 
     fn take_scripts(&mut self) {
@@ -421,6 +495,13 @@ fn throw_away(what: impl Send + 'static) {
     };
     if let Err(error) = thread::Builder::new().name("reload".to_owned()).spawn(work) {
         log::debug!("cannot start a thread: {error}");
+    }
+}
+
+/// The same.
+fn log_io(done: io::Result<()>, what: impl FnOnce() -> String) {
+    if let Err(error) = done {
+        log::error!("{}: {error}", what());
     }
 }
 

@@ -2,7 +2,6 @@
 //! the checks of the kernel side, which is not there for them.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -19,7 +18,7 @@ use vrrp_common::sha256::Block;
 mod ah;
 
 use super::Driver;
-use crate::core::{AhAssociation, Input, InterfaceId};
+use crate::core::{AhAssociation, Input, InterfaceId, NamespaceId};
 use crate::engine::time::Nanos;
 use crate::engine::types::{Priority, RouterId};
 use crate::io::bpf;
@@ -74,14 +73,6 @@ impl Refusals {
             self.logged.insert((slot, reason), now);
         }
         !soon
-    }
-}
-
-/// Waits until there is something to read.
-pub(super) async fn readable(socket: &mut Option<RawSocket>) -> io::Result<()> {
-    match socket {
-        Some(socket) => socket.readable().await,
-        None => std::future::pending().await,
     }
 }
 
@@ -270,13 +261,20 @@ fn conclude<A: Address, R>(
 impl Driver {
     /// Hears what a packet socket has received until now. Returns whether more may be waiting.
     pub(super) fn drain_raw(&mut self, now: Nanos) -> bool {
-        let Some(mut socket) = self.raw.take() else { return false };
-        let more = self.receive_raw(&mut socket, now);
-        self.raw = Some(socket);
+        let mut more = false;
+        for namespace in self.networks.with_raw() {
+            let raw = self.networks.get_mut(namespace).and_then(|network| network.raw.take());
+            let Some(mut socket) = raw else { continue };
+            more |= self.receive_raw(namespace, &mut socket, now);
+            // What was heard may have ended it.
+            if let Some(network) = self.networks.get_mut(namespace) {
+                network.raw = Some(socket);
+            }
+        }
         more
     }
 
-    fn receive_raw(&mut self, socket: &mut RawSocket, now: Nanos) -> bool {
+    fn receive_raw(&mut self, namespace: NamespaceId, socket: &mut RawSocket, now: Nanos) -> bool {
         for _ in 0..AT_ONCE {
             let received = match socket.receive(now) {
                 Ok(Some(received)) => received,
@@ -286,7 +284,7 @@ impl Driver {
                     return false;
                 }
             };
-            let interface = InterfaceId::own(received.ifindex);
+            let interface = InterfaceId { namespace, ifindex: received.ifindex };
             if !self.core.is_raw(interface) {
                 continue;
             }
@@ -298,8 +296,9 @@ impl Driver {
                 at: received.at,
                 mark: None,
             };
+            let number = self.datapath.places.iface_number(interface);
             let association = |id| self.core.ah(id);
-            let judgement = check(frame, received.ifindex, association);
+            let judgement = check(frame, number, association);
             let Some(judgement) = judgement else { continue };
             let Judgement { mut reason, slot, mut accepted, mark, ah_sequence, refused } =
                 judgement;

@@ -102,13 +102,18 @@ async fn remove_addresses(
     cleaned: &mut Cleaned,
 ) -> Result<(), Error> {
     let filter = AcceptFilter::new(instance.name(), false);
-    let mut netlink = Netlink::open(Scheduling::Other, &instance.runtime_dir(), filter).await?;
+    let mut netlink =
+        Netlink::open(Scheduling::Other, &instance.runtime_dir(), filter, Vec::new()).await?;
     let (links, addresses) = loop {
         match netlink.next().await {
             Report::Everything(links, addresses) => break (links, addresses),
             Report::Unknown(error) => return Err(error.into()),
             Report::Closed => return Err(Error::Closed),
-            Report::Events(_) | Report::Answers(_) | Report::Hooks(_) | Report::Refused(_) => {}
+            Report::Entered(..)
+            | Report::Events(_)
+            | Report::Answers(_)
+            | Report::Hooks(_)
+            | Report::Refused(_) => {}
         }
     };
     let name = |at: &InterfaceAddr| {
@@ -145,6 +150,7 @@ async fn remove_addresses(
             Ok(
                 Report::Everything(..)
                 | Report::Unknown(_)
+                | Report::Entered(..)
                 | Report::Events(_)
                 | Report::Hooks(_)
                 | Report::Refused(_),

@@ -10,6 +10,7 @@ use vrrp_common::maps::Control;
 
 use super::adoption::{self, Found};
 use super::answer::problems_by;
+use super::networks::Networks;
 use super::raw::Refusals;
 use super::service::Service;
 use super::signals::{self, signals};
@@ -24,8 +25,6 @@ use crate::io::lockfile::{self, LOCK, LockFile, LockedDir, SharedLock};
 use crate::io::netlink::{self, AcceptFilter, Netlink, restore_settings};
 use crate::io::scripts::{Board, Plan, Scripts};
 use crate::io::timer::{self, ClockSteps, Timer};
-use crate::io::tx::{Memberships, Tx};
-use crate::io::unicast_filter::UnicastFilter;
 use crate::io::{descriptors, handover, memory, netns, sched, tracked};
 use crate::metrics::{baseline::Baseline, http};
 use crate::types::build;
@@ -356,8 +355,8 @@ impl Driver {
         signals::unblock();
         let (service, manager) =
             Service::start().map_err(os("cannot start the thread of the service"))?;
-        let mut tx = Tx::open().map_err(Error::Sockets)?;
-        let memberships = Memberships::open().map_err(Error::Sockets)?;
+        let mut networks = Networks::open().map_err(Error::Sockets)?;
+        let (presences, entrances) = networks.begin(&config);
         let (plan, diagnostics) = Plan::new(&config);
         for diagnostic in &diagnostics {
             log::warn!("{diagnostic}");
@@ -368,7 +367,8 @@ impl Driver {
         {
             log::warn!("packets to addresses that an earlier daemon had may be refused: {error}");
         }
-        let netlink = Netlink::open(scheduling.below(), &instance.runtime_dir(), filter).await?;
+        let netlink =
+            Netlink::open(scheduling.below(), &instance.runtime_dir(), filter, entrances).await?;
         let interfaces: BTreeSet<&str> =
             config.routers.iter().map(|router| router.interface.as_str()).collect();
         if let Some(shortage) = descriptors::shortage(interfaces.len() as u64) {
@@ -401,12 +401,12 @@ impl Driver {
         let mut before = None;
         let predecessor = match pinned {
             Found::Pins(control, _) if datapath.adopts() => {
-                Some(adoption::read(&mut datapath, &control, &config))
+                Some(adoption::read(&mut datapath, &control, &config, &networks))
             }
             Found::Other(control, _, reader) if datapath.adopts() => {
                 datapath.migrate(&adoption::before_of(&reader)?)?;
                 before = Some(reader);
-                Some(adoption::read(&mut datapath, &control, &config))
+                Some(adoption::read(&mut datapath, &control, &config, &networks))
             }
             Found::Pins(..) | Found::Other(..) | Found::Nothing | Found::Unusable => None,
         };
@@ -429,7 +429,7 @@ impl Driver {
         if is_unusable {
             datapath.count(Counter::NotAdopted as u32)?;
         }
-        tx.introduce(datapath.take_senders());
+        networks.introduce(datapath.senders());
         let ring = datapath.take_events()?;
         let maps = datapath.maps();
         let Channels { questions, ask, latest, access } = server::start(
@@ -485,10 +485,7 @@ impl Driver {
             settings: again,
             datapath,
             netlink,
-            tx,
-            memberships,
-            unicast_filter: UnicastFilter::default(),
-            raw: None,
+            networks,
             refusals: Refusals::default(),
             service,
             scripts,
@@ -513,6 +510,9 @@ impl Driver {
             before,
         };
         driver.perform_all(timer::now());
+        for (namespace, presence) in presences {
+            driver.handle(timer::now(), Input::Namespace { namespace, presence });
+        }
         let realtime_offset = timer::realtime_offset();
         driver.handle(timer::now(), Input::ClockSet { realtime_offset });
         match driver.not_watched.take() {

@@ -46,10 +46,9 @@ impl Driver {
     /// Closes what takes the kernel its time, at once: it waits for RCU with each packet socket (`packet_release`,
     /// net/packet/af_packet.c) and with each program that is attached.
     pub(super) fn close(self) {
-        let Self { datapath, tx, raw, unicast_filter, .. } = self;
-        let sockets = (tx, raw, unicast_filter);
+        let Self { datapath, networks, .. } = self;
         // Where no thread can be had, this closes them here.
-        let closing = thread::Builder::new().spawn(move || drop(sockets));
+        let closing = thread::Builder::new().spawn(move || drop(networks));
         drop(datapath);
         if let Ok(closing) = closing {
             let _ = closing.join();
@@ -126,6 +125,7 @@ impl Driver {
                 Ok(
                     Report::Everything(..)
                     | Report::Unknown(_)
+                    | Report::Entered(..)
                     | Report::Events(_)
                     | Report::Hooks(_)
                     | Report::Refused(_),
@@ -136,10 +136,13 @@ impl Driver {
         if !left.is_empty() {
             self.remove_without_thread(asks, &left);
         }
-        if self.core.refuses()
-            && let Err(error) = AcceptFilter::new(self.instance.name(), false).remove()
-        {
-            log::error!("packets to addresses may still be refused: {error}");
+        for namespace in self.core.refuses() {
+            let remove = || AcceptFilter::new(self.instance.name(), false).remove();
+            match self.networks.within(namespace, remove) {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => log::error!("packets to addresses may still be refused: {error}"),
+                Err(error) => log::error!("packets to addresses may still be refused: {error}"),
+            }
         }
     }
 
@@ -154,11 +157,19 @@ impl Driver {
             .filter(|(place, _)| left.contains(place))
             .map(|(_, ask)| ask)
             .collect();
-        match Batch::open(Promoted::default()) {
-            Ok(mut batch) => batch.carry_out(&asks).iter().for_each(|answer| {
-                self.removed(answer);
-            }),
-            Err(error) => log::error!("cannot remove the addresses: {error}"),
+        let namespace = |ask: &Ask| ask.object.namespace();
+        for asks in asks.chunk_by(|one, next| namespace(one) == namespace(next)) {
+            let Some(namespace) = asks.first().map(namespace) else { continue };
+            let batch = self.networks.within(namespace, Batch::open).and_then(|batch| batch);
+            match batch {
+                Ok(mut batch) => {
+                    let answers = batch.carry_out(asks, &mut Promoted::default());
+                    for answer in &answers {
+                        self.removed(answer);
+                    }
+                }
+                Err(error) => log::error!("cannot remove the addresses: {error}"),
+            }
         }
     }
 

@@ -180,8 +180,10 @@ impl Driver {
         handover.orders = self.core.given_orders();
         handover.locks = lockfile::held();
         handover.descriptors = handover.locks.iter().map(|(_, number)| *number).collect();
-        handover.descriptors.extend(self.memberships.sockets().map(handover::number));
-        handover.descriptors.extend(self.unicast_filter.socket().map(handover::number));
+        for (_, network) in self.networks.all() {
+            handover.descriptors.extend(network.memberships.sockets().map(handover::number));
+            handover.descriptors.extend(network.unicast_filter.socket().map(handover::number));
+        }
         log::info!("{} takes the place of this program", executable.path().display());
         log::logger().flush();
         let error = self.execute(executable, handover).await;

@@ -8,6 +8,7 @@ mod attach;
 mod error;
 mod filters;
 mod hmac;
+mod interface_numbers;
 mod leases;
 mod load;
 mod maps;
@@ -15,6 +16,7 @@ mod migrate;
 mod others;
 mod own;
 mod pins;
+mod senders;
 mod slots;
 mod vips;
 mod virtual_macs;
@@ -33,7 +35,7 @@ use aya::programs::{SchedClassifier, Xdp};
 use vrrp_common::maps::{
     ALLOWED, BUDGETS_PER_ROUTER, CONTROL, COUNTERS, Control, EVENTS, HELD4, HELD6, HMAC_KEYS,
     HMAC_MARKS, HmacKey, HmacKeyId, INFO, INGRESS_PROGRAM, LEASES, PEERS, PeerKey, ROUTERS,
-    RouterEntry, RouterInfo, RouterKey, SLOTS, SOURCE_KEY, Slot, TtlRange, VIPS4, VIPS6,
+    RouterEntry, RouterInfo, RouterKey, SENDERS, SLOTS, SOURCE_KEY, Slot, TtlRange, VIPS4, VIPS6,
     VIRTUAL_MAC_SET, VIRTUAL_MACS,
 };
 
@@ -44,11 +46,12 @@ pub(super) use self::error::errno;
 pub use self::error::{Error, chain};
 pub use self::filters::{StaleFilter, remove_stale_filters, stale_filters};
 use self::filters::{filter_handle, tidy_filters};
+pub use self::interface_numbers::{InterfaceNumbers, NumberedInterface};
 pub use self::leases::Leases;
 use self::load::{
     BUDGETS, INGRESS, Programs, Refused, allowed_entries, classifier, hmac_entries, lacks,
-    load_object, load_programs, loaded, loader, peers, pin_programs, ring_bytes, taken,
-    virtual_mac_entries, xdp,
+    load_object, load_programs, loaded, loader, peers, pin_programs, ring_bytes, sender_entries,
+    taken, virtual_mac_entries, xdp,
 };
 pub use self::load::{OBJECT_DIGEST, Trial, begin, has_tcx, try_load};
 pub(super) use self::maps::cpus;
@@ -59,6 +62,7 @@ pub use self::own::OwnMaps;
 use self::own::{Entries, Peers};
 use self::pins::{Direction, KEPT, PINNED, pin_kept, remove_pins};
 pub use self::pins::{Pins, SharedMaps, bpffs, find_bpffs, remove_stale_pins};
+pub use self::senders::Senders;
 use self::vips::Vips;
 use self::virtual_macs::VirtualMacs;
 pub use self::virtual_macs::pinned_virtual_macs;
@@ -102,6 +106,7 @@ fn load_anew(
     loader.map_max_entries(VIRTUAL_MACS, virtual_mac_entries(sizes));
     loader.map_max_entries(HMAC_KEYS, hmac_entries(sizes));
     loader.map_max_entries(HMAC_MARKS, hmac_entries(sizes));
+    loader.map_max_entries(SENDERS, sender_entries(sizes));
     loader.map_max_entries(HELD4, sizes.vips);
     loader.map_max_entries(HELD6, sizes.vips6);
     loader.map_max_entries(EVENTS, ring_bytes(sizes.routers));
@@ -141,6 +146,8 @@ pub struct Datapath {
     pins: Option<Pins>,
     /// Counters of virtual addresses, and who else claims them.
     pub vips: Vips,
+    /// What numbers interfaces have in the maps.
+    pub places: InterfaceNumbers,
     /// Why there is no BPF.
     without: Option<String>,
     maps: Maps,
@@ -152,7 +159,7 @@ pub struct Datapath {
     slots: MmapArray<Slot>,
     /// None without BPF: then there is nobody who could fence a router.
     leases: Option<Leases>,
-    senders: Option<MmapArray<u64>>,
+    senders: Option<Senders>,
     virtual_macs: VirtualMacs,
     info: MmapArray<RouterInfo>,
     control: MmapArray<Control>,
@@ -234,6 +241,7 @@ impl Datapath {
             programs: None,
             pins: None,
             vips: Vips::default(),
+            places: InterfaceNumbers::default(),
             routers: Entries::Own(StdHashMap::new()),
             peers: Peers::Own(Arc::clone(&own)),
             allowed: Entries::Own(StdHashMap::new()),
@@ -355,13 +363,14 @@ impl Datapath {
         let mut datapath = Self {
             routers: Entries::Shared(take(&mut source, ROUTERS)?),
             vips: Vips::take(&mut source, sizes)?,
+            places: InterfaceNumbers::default(),
             peers: Peers::Shared(take(&mut source, PEERS)?),
             allowed: Entries::Shared(take(&mut source, ALLOWED)?),
             hmac_keys: Entries::Shared(take(&mut source, HMAC_KEYS)?),
             hmac_marks: Entries::Shared(take(&mut source, HMAC_MARKS)?),
             slots: mmap_array(&mut source, SLOTS)?,
             leases: Some(Leases::take(&mut source)?),
-            senders: Some(leases::senders(&mut source)?),
+            senders: Some(Senders::take(&mut source)?),
             virtual_macs: VirtualMacs::new(
                 Entries::Shared(take(&mut source, VIRTUAL_MACS)?),
                 mmap_array(&mut source, VIRTUAL_MAC_SET)?,

@@ -1,7 +1,10 @@
 //! Entering network namespaces (setns(2)).
 
+mod watch;
+
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -9,7 +12,9 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
+use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 
+pub use self::watch::Watch;
 use crate::types::netns::{NAMED, Netns};
 
 /// `ip netns add` makes a file, and then mounts the namespace over it: how often that is looked for, and how long after the
@@ -75,6 +80,95 @@ pub fn enter(netns: &Netns) -> Result<bool, Error> {
         }
     }
     Err(Error::Other(netns.clone()))
+}
+
+/// A file that stands for a network namespace, which can be entered with it.
+/// Errors: as [`Error`] says.
+pub fn open(netns: &Netns) -> Result<File, Error> {
+    let io = |source: io::Error| {
+        if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
+            Error::Missing(netns.clone())
+        } else {
+            Error::Io { netns: netns.clone(), source }
+        }
+    };
+    let file = File::open(netns.path()).map_err(io)?;
+    match fstatfs(&file).map_err(|errno| io(errno.into()))?.filesystem_type() {
+        NSFS_MAGIC => Ok(file),
+        // A file, perhaps not for long.
+        _ => Err(Error::Other(netns.clone())),
+    }
+}
+
+/// The number of the network namespace of a file ([`number`]).
+pub fn number_of(file: &File) -> u64 {
+    file.metadata().map_or(0, |metadata| metadata.ino())
+}
+
+/// Does something in another network namespace, which a file stands for; what is opened there stays there. Threads must not be
+/// started. Errors: why it cannot be entered.
+pub fn within<T>(netns: impl AsFd, work: impl FnOnce() -> T) -> io::Result<T> {
+    struct Home(File);
+
+    impl Drop for Home {
+        fn drop(&mut self) {
+            if let Err(errno) = setns(&self.0, CloneFlags::CLONE_NEWNET) {
+                // Whatever this thread did from now on, it would do to others.
+                log::error!("cannot return to the network namespace of the daemon: {errno}");
+                log::logger().flush();
+                std::process::abort();
+            }
+        }
+    }
+
+    let here = File::open("/proc/thread-self/ns/net")?;
+    setns(netns, CloneFlags::CLONE_NEWNET)?;
+    // Also where the work panics.
+    let _home = Home(here);
+    Ok(work())
+}
+
+/// The same, and says what is missing where it cannot be entered.
+/// Errors: those of the work, and [`Error::Denied`].
+pub fn enter_with<T>(
+    netns: &Netns,
+    file: &File,
+    work: impl FnOnce() -> io::Result<T>,
+) -> Result<T, Error> {
+    within(file, work).and_then(|done| done).map_err(|source| {
+        if source.kind() == io::ErrorKind::PermissionDenied {
+            Error::Denied { netns: netns.clone() }
+        } else {
+            Error::Io { netns: netns.clone(), source }
+        }
+    })
+}
+
+/// The same in the one that has a name of that number ([`Netns::number`]).
+/// Errors: there is none, or it cannot be entered.
+pub fn within_numbered<T>(number: u32, work: impl FnOnce() -> T) -> io::Result<T> {
+    let names = fs::read_dir(NAMED)?.flatten();
+    let mut names = names.filter_map(|entry| entry.file_name().to_str()?.parse::<Netns>().ok());
+    let netns = names.find(|netns| netns.number().get() == number);
+    let netns = netns.ok_or(io::ErrorKind::NotFound)?;
+    within(open(&netns).map_err(io::Error::other)?, work)
+}
+
+/// The same in the network namespace of a socket.
+/// Errors: why that cannot be entered.
+pub fn beside<T>(socket: impl AsFd, work: impl FnOnce() -> T) -> io::Result<T> {
+    within(of_socket(socket)?, work)
+}
+
+/// A file that stands for the network namespace of a socket (`SIOCGSKNS`, linux/sockios.h). CAP_NET_ADMIN is needed there.
+/// Errors: those of ioctl(2).
+pub fn of_socket(socket: impl AsFd) -> io::Result<OwnedFd> {
+    const SIOCGSKNS: libc::Ioctl = 0x894c;
+    // SAFETY: this request takes no argument, and returns a descriptor or -1.
+    let descriptor = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), SIOCGSKNS) };
+    Errno::result(descriptor)?;
+    // SAFETY: it was opened for us just now, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
 /// The number by which a daemon tells what network namespace it was in, of this thread; 0 where it cannot be told.

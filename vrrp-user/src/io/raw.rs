@@ -3,6 +3,7 @@
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::AsRawFd;
+use std::task::{Context, Poll};
 
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, RecvMsg, recvmsg};
@@ -54,11 +55,10 @@ impl RawSocket {
         Ok(Self { socket, buffer: Box::new([0; SNAP_LEN]), empty_at: now })
     }
 
-    /// Waits until there is something to [`Self::receive`]. Cancel-safe.
+    /// Whether there is something to [`Self::receive`]; wakes when there is.
     /// Errors: those of epoll.
-    pub async fn readable(&mut self) -> io::Result<()> {
-        self.socket.readable_mut().await?.clear_ready();
-        Ok(())
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_read_ready(cx).map_ok(|mut ready| ready.clear_ready())
     }
 
     /// The next frame; `None` when there is none.

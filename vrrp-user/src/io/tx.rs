@@ -20,7 +20,8 @@ use vrrp_common::IPPROTO_VRRP;
 use vrrp_common::ah::IPPROTO_AH;
 
 use crate::core::{BATCH, Frame, InterfaceId, Tag, TxQueue};
-use crate::io::mmap_array::MmapArray;
+use crate::io::bpf::Senders;
+use crate::io::netns;
 use crate::io::packet_socket::{AF_PACKET, length_of};
 
 /// Send buffer in bytes: a gratuitous ARP round of some thousand addresses.
@@ -37,11 +38,14 @@ const PRIORITY_CONTROL: libc::c_int = 7;
 /// The sending sockets.
 pub struct Tx {
     packet: Socket,
-    ip: Socket,
-    /// Opened when the first advertisement needs it: many a host has no IPv6.
+    /// Opened when the first advertisement needs it: most hosts have no unicast.
+    ip: OnceCell<Socket>,
+    /// Likewise.
     ipv6: OnceCell<Socket>,
-    /// Where the kernel side reads which sockets these are, in the order above ([`vrrp_common::maps::Senders`]).
-    senders: Option<MmapArray<u64>>,
+    /// Where the kernel side is told of sockets that are opened.
+    senders: Option<Senders>,
+    /// Whether they are in another network namespace than this process.
+    is_other: bool,
 }
 
 impl Tx {
@@ -50,40 +54,66 @@ impl Tx {
     pub fn open() -> io::Result<Self> {
         // Protocol 0: sends only, never receives.
         let packet = Socket::new(Domain::PACKET, Type::RAW, None)?;
-        // IPPROTO_RAW implies IP_HDRINCL (raw(7)).
-        let ip = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW)))?;
         prepare(&packet, SEND_BUFFER)?;
-        prepare(&ip, UNICAST_SEND_BUFFER)?;
-        // Or else what is dropped behind the IP layer seems to have left (`raw_send_hdrinc`, net/ipv4/raw.c). What ICMP
-        // says is not queued here: it is about protocol 112, and this socket's is IPPROTO_RAW.
-        setsockopt(&ip, Ipv4RecvErr, &true)?;
-        Ok(Self { packet, ip, ipv6: OnceCell::new(), senders: None })
+        let (ip, ipv6) = (OnceCell::new(), OnceCell::new());
+        Ok(Self { packet, ip, ipv6, senders: None, is_other: false })
     }
 
-    /// Says there which sockets these are, and the one that is opened later as soon as it is.
-    pub fn introduce(&mut self, senders: Option<MmapArray<u64>>) {
+    /// The same, called in another network namespace than that of this process, in which all of them are.
+    /// Errors: the same.
+    pub fn open_other() -> io::Result<Self> {
+        let mut tx = Self::open()?;
+        tx.is_other = true;
+        Ok(tx)
+    }
+
+    /// The socket that there is in any case.
+    pub fn packet(&self) -> &Socket {
+        &self.packet
+    }
+
+    /// Tells the kernel side which sockets these are, and of those that are opened later as soon as they are.
+    pub fn introduce(&mut self, senders: Option<Senders>) {
         self.senders = senders;
-        let sockets = [Some(&self.packet), Some(&self.ip), self.ipv6.get()];
-        for (place, socket) in (0..).zip(sockets) {
-            if let Some(socket) = socket {
-                self.introduce_one(place, socket);
-            }
+        for socket in [Some(&self.packet), self.ip.get(), self.ipv6.get()].into_iter().flatten() {
+            self.introduce_one(socket);
         }
     }
 
-    fn introduce_one(&self, place: u32, socket: &Socket) {
+    fn introduce_one(&self, socket: &Socket) {
         let Some(senders) = &self.senders else { return };
         // Every kernel that has BPF has numbers for sockets.
         if let Ok(cookie) = socket.cookie() {
-            let _ = senders.store(place, 0, cookie);
+            senders.add(cookie);
         }
     }
 
-    /// Sends what is queued, in order. What the kernel refuses is reported, by its place in the queue, and does not hold up
-    /// the others.
-    pub fn flush(&self, queue: &TxQueue, mut refused: impl FnMut(usize, io::Error)) {
-        let mut place = 0;
-        while let Some(next) = queue.get(place) {
+    /// One of those that are opened when they are needed.
+    fn opened<'a>(
+        &self,
+        cell: &'a OnceCell<Socket>,
+        open: fn() -> io::Result<Socket>,
+    ) -> io::Result<&'a Socket> {
+        if let Some(socket) = cell.get() {
+            return Ok(socket);
+        }
+        let socket = if self.is_other { netns::beside(&self.packet, open)?? } else { open()? };
+        self.introduce_one(&socket);
+        Ok(cell.get_or_init(|| socket))
+    }
+
+    /// Sends what is queued from a place on, in order, as far as it is for one network namespace. What the kernel refuses is
+    /// reported, by its place in the queue, and does not hold up the others. Returns the place of the first that is for another
+    /// one, or the length of the queue.
+    pub fn flush(
+        &self,
+        queue: &TxQueue,
+        mut place: usize,
+        mut refused: impl FnMut(usize, io::Error),
+    ) -> usize {
+        let namespace = queue.get(place).map(|first| first.iface.namespace);
+        let is_here = |frame: &Frame<'_>| Some(frame.iface.namespace) == namespace;
+        while let Some(next) = queue.get(place).filter(is_here) {
             if let Some(to) = next.to {
                 if let Err(error) = self.send_ip(next.iface.ifindex, to, next.bytes) {
                     refused(place, error);
@@ -92,7 +122,8 @@ impl Tx {
                 continue;
             }
             let frames = (place..queue.len()).map_while(|place| queue.get(place));
-            match self.send_batch(frames.take_while(|frame| frame.to.is_none())) {
+            let batch = frames.take_while(|frame| frame.to.is_none() && is_here(frame));
+            match self.send_batch(batch) {
                 Ok(sent) => place += sent.max(1),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
@@ -101,6 +132,7 @@ impl Tx {
                 }
             }
         }
+        place
     }
 
     /// Sends one Ethernet frame out of an interface.
@@ -165,7 +197,8 @@ impl Tx {
                     ipi_spec_dst: libc::in_addr { s_addr: 0 },
                     ipi_addr: libc::in_addr { s_addr: 0 },
                 };
-                send(&self.ip, &address, &ControlMessage::Ipv4PacketInfo(&info), packet)
+                let socket = self.opened(&self.ip, Self::ipv4_socket)?;
+                send(socket, &address, &ControlMessage::Ipv4PacketInfo(&info), packet)
             }
             IpAddr::V6(destination) => {
                 // The scope counts for link-local addresses only, which mean nothing without (RFC 4007 section 6).
@@ -174,17 +207,20 @@ impl Tx {
                     ipi6_addr: libc::in6_addr { s6_addr: [0; 16] },
                     ipi6_ifindex: ifindex,
                 };
-                let socket = match self.ipv6.get() {
-                    Some(socket) => socket,
-                    None => {
-                        let socket = Self::ipv6_socket()?;
-                        self.introduce_one(2, &socket);
-                        self.ipv6.get_or_init(|| socket)
-                    }
-                };
+                let socket = self.opened(&self.ipv6, Self::ipv6_socket)?;
                 send(socket, &address, &ControlMessage::Ipv6PacketInfo(&info), packet)
             }
         }
+    }
+
+    fn ipv4_socket() -> io::Result<Socket> {
+        // IPPROTO_RAW implies IP_HDRINCL (raw(7)).
+        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW)))?;
+        prepare(&socket, UNICAST_SEND_BUFFER)?;
+        // Or else what is dropped behind the IP layer seems to have left (`raw_send_hdrinc`, net/ipv4/raw.c). What ICMP
+        // says is not queued here: it is about protocol 112, and this socket's is IPPROTO_RAW.
+        setsockopt(&socket, Ipv4RecvErr, &true)?;
+        Ok(socket)
     }
 
     fn ipv6_socket() -> io::Result<Socket> {
@@ -193,6 +229,17 @@ impl Tx {
         prepare(&socket, UNICAST_SEND_BUFFER)?;
         setsockopt(&socket, Ipv6RecvErr, &true)?;
         Ok(socket)
+    }
+}
+
+impl Drop for Tx {
+    fn drop(&mut self) {
+        let Some(senders) = &self.senders else { return };
+        for socket in [Some(&self.packet), self.ip.get(), self.ipv6.get()].into_iter().flatten() {
+            if let Ok(cookie) = socket.cookie() {
+                senders.remove(cookie);
+            }
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use vrrp_common::maps::{Lease, PeerCounters, PeerKey, VipCounters};
 use vrrp_common::reason::{Reason, Verdict};
 
 use super::process::Process;
-use super::{Known, Names, interfaces, is_fenced};
+use super::{Known, Names, interface, interfaces, is_fenced};
 use crate::api::ScriptStatus;
 use crate::core::InterfaceAddr;
 use crate::engine::time::Nanos;
@@ -27,6 +27,7 @@ use crate::io::bpf::Error;
 use crate::io::reader::Reader;
 use crate::io::scripts::Board;
 use crate::io::timer;
+use crate::types::netns;
 use crate::wire::family::from_field;
 
 /// In front of every name.
@@ -61,7 +62,7 @@ pub struct LeftOut {
 }
 
 /// What tells the series of one router from those of another.
-type RouterLabels = [(&'static str, String); 3];
+type RouterLabels = Vec<(&'static str, String)>;
 
 /// All that is told at one moment.
 #[derive(Debug)]
@@ -91,6 +92,13 @@ pub struct Snapshot {
     /// Seconds since 1970, now, and at which `CLOCK_MONOTONIC` was zero.
     time: f64,
     epoch: f64,
+}
+
+/// An interface, and the network namespace that it is in, if that is another one than the daemon's.
+fn interface_labels(name: &str) -> Vec<(&'static str, String)> {
+    let (netns, interface) = netns::split(name);
+    let netns = netns.map(|netns| ("netns", netns.to_owned()));
+    [("interface", interface.to_owned())].into_iter().chain(netns).collect()
 }
 
 impl Snapshot {
@@ -176,13 +184,12 @@ impl Snapshot {
 
     fn routers(&self, families: &mut Families<'_>) -> fmt::Result {
         let labels = self.known.iter().map(|(_, info, _)| {
-            [
-                ("router", info.name().to_owned()),
-                ("interface", info.interface().to_owned()),
-                ("vrid", info.vrid.to_string()),
-            ]
+            let mut labels = vec![("router", info.name().to_owned())];
+            labels.extend(interface_labels(&interface(info)));
+            labels.push(("vrid", info.vrid.to_string()));
+            labels
         });
-        let labels: Vec<_> = labels.collect();
+        let labels: Vec<RouterLabels> = labels.collect();
         let each = || labels.iter().zip(&self.known);
         families.gauges(
             "router_state",
@@ -308,10 +315,10 @@ impl Snapshot {
         let place = |slot: u32| self.known.binary_search_by_key(&slot, |(index, _, _)| *index).ok();
         let known_peers = self.peers.iter().filter_map(|(key, counters)| {
             let place = place(key.slot)?;
-            let [router, interface, vrid] = labels.get(place)?.clone();
+            let mut labels = labels.get(place)?.clone();
             let family = self.known.get(place)?.1.family;
-            let peer = ("peer", from_field(family, key.source).to_string());
-            Some(([router, interface, vrid, peer], counters))
+            labels.push(("peer", from_field(family, key.source).to_string()));
+            Some((labels, counters))
         });
         let peers: Vec<_> = known_peers.collect();
         families.counters(
@@ -330,8 +337,9 @@ impl Snapshot {
 
     fn addresses(&self, families: &mut Families<'_>) -> fmt::Result {
         let labels = self.vips.iter().zip(&self.vip_interfaces).map(|((key, _), interface)| {
-            let address = key.address.to_string();
-            [("address", address), ("interface", interface.clone())]
+            let mut labels = vec![("address", key.address.to_string())];
+            labels.extend(interface_labels(interface));
+            labels
         });
         let labels: Vec<_> = labels.collect();
         let packets = Unit::Other("packets".to_owned());
@@ -364,7 +372,7 @@ impl Snapshot {
 
     fn interfaces(&self, families: &mut Families<'_>) -> fmt::Result {
         let interfaces = interfaces(&self.known);
-        let labels: Vec<_> = interfaces.iter().map(|i| [("interface", i.name.clone())]).collect();
+        let labels: Vec<_> = interfaces.iter().map(|i| interface_labels(&i.name)).collect();
         let each = || labels.iter().zip(&interfaces);
         families.gauges(
             "interface_routers",
@@ -393,9 +401,11 @@ impl Snapshot {
         let capture: Vec<_> = interfaces
             .iter()
             .zip(&labels)
-            .map(|(i, [interface])| {
+            .map(|(i, interface)| {
                 let mode = i.capture.clone().unwrap_or_else(|| "none".to_owned());
-                [interface.clone(), ("mode", mode)]
+                let mut labels = interface.clone();
+                labels.push(("mode", mode));
+                labels
             })
             .collect();
         families.infos(

@@ -147,7 +147,7 @@ impl Neighbours {
                 queue.push(InterfaceId::own(question.ifindex), &question.frame, Tag::Announcement);
             }
             let mut failed = None;
-            self.tx.flush(&queue, |_, error| failed = failed.take().or(Some(error)));
+            self.tx.flush(&queue, 0, |_, error| failed = failed.take().or(Some(error)));
             if let Some(error) = failed {
                 return Err(error);
             }

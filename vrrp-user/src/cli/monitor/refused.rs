@@ -10,6 +10,7 @@ use vrrp_common::sample::Sample;
 use crate::core::InterfaceAddr;
 use crate::io::bpf::{self, Error};
 use crate::io::reader::Reader;
+use crate::metrics;
 use crate::refused::Sampled;
 use crate::types::instance::Instance;
 
@@ -153,7 +154,7 @@ impl Maps {
         let routers = reader.routers()?;
         let interfaces = routers
             .iter()
-            .map(|(_, info, _)| (info.ifindex, info.interface().to_owned()))
+            .map(|(_, info, _)| (info.ifindex, metrics::interface(info).into_owned()))
             .collect();
         let mut tallies: BTreeMap<Reason, Tally> = BTreeMap::new();
         for (reason, count) in reader.reasons()? {

@@ -20,7 +20,7 @@ use crate::engine::time::Nanos;
 use crate::io::bpf;
 use crate::io::reader::Reader;
 use crate::io::timer;
-use crate::metrics::is_fenced;
+use crate::metrics::{interface, is_fenced};
 use crate::refused::Sampled;
 use crate::types::instance::Instance;
 use crate::wire::dissect::{Content, Packet};
@@ -186,7 +186,7 @@ fn from_maps(maps: &Maps, status: Option<&Status>, now: Nanos) -> Vec<RouterRow>
     let routers = maps.routers.iter().zip(&maps.leases).map(|((_, info, slot), lease)| {
         let fenced = is_fenced(info, lease);
         let status = known
-            .get(&(info.interface(), Family::from_number(info.family).label(), info.vrid))
+            .get(&(&*interface(info), Family::from_number(info.family).label(), info.vrid))
             .copied();
         // INIT for what no daemon writes.
         let state = State::from_repr(info.state).unwrap_or(State::Init);
@@ -210,7 +210,7 @@ fn from_maps(maps: &Maps, status: Option<&Status>, now: Nanos) -> Vec<RouterRow>
             .or(current.map(|status| status.since_s));
         RouterRow {
             name: status.map_or(info.name(), |status| &status.name).to_owned(),
-            interface: info.interface().to_owned(),
+            interface: interface(info).into_owned(),
             vrid: info.vrid,
             version: info.version,
             state,
@@ -321,7 +321,7 @@ fn refusals(maps: &Maps, now: Nanos) -> impl Iterator<Item = Refusal> {
                     let routers = &maps.routers;
                     let here = routers.iter().find(|(_, info, _)| info.ifindex == sample.ifindex);
                     let interface = match here {
-                        Some((_, info, _)) => info.interface().to_owned(),
+                        Some((_, info, _)) => interface(info).into_owned(),
                         None => format!("#{}", sample.ifindex),
                     };
                     let ago = (now - Nanos(sample.ktime_ns)).as_secs_f64();

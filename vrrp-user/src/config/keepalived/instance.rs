@@ -12,6 +12,7 @@ use crate::config::routes::Context;
 use crate::config::source::Grown;
 use crate::engine::time::Nanos;
 use crate::engine::types::GarpPolicy;
+use crate::types::netns;
 use crate::wire::family::Family;
 
 /// Longest interface name, in bytes (`IFNAMSIZ`, linux/if.h, without the final NUL).
@@ -19,19 +20,20 @@ const MAX_INTERFACE_NAME: usize = 15;
 
 /// The keywords that are acted on, for suggestions.
 pub(super) const KEYWORDS: &[&str] = &[
-    "state", "interface", "virtual_router_id", "priority", "advert_int", "version",
-    "authentication", "virtual_ipaddress", "virtual_ipaddress_excluded", "no_virtual_ipaddress",
-    "preempt", "nopreempt", "preempt_delay", "mcast_src_ip", "unicast_src_ip", "unicast_peer",
-    "unicast_ttl", "track_src_ip", "owner_ignore_adverts", "check_unicast_src",
-    "unicast_fault_no_peer", "garp_master_delay", "garp_master_repeat", "garp_master_refresh",
-    "garp_master_refresh_repeat", "garp_lower_prio_delay", "garp_lower_prio_repeat",
-    "lower_prio_no_advert", "down_timer_adverts", "higher_prio_send_advert", "v3_checksum_as_v2",
-    "fence", "strict_mode", "accept", "no_accept", "native_ipv6", "mcast_dst_ip", "notify",
-    "notify_master", "notify_backup", "notify_fault", "notify_stop", "notify_deleted",
-    "notify_master_rx_lower_pri", "notify_priority_changes", "virtual_routes", "virtual_rules",
-    "promote_secondaries", "restore_addresses", "track_interface", "track_script", "track_file",
-    "track_process", "dont_track_primary", "garp_extra_if", "vmac_garp_intvl", "use_vmac",
-    "use_ipvlan", "use_vmac_addr", "vmac_xmit_base", "garp_own_address", "auth_hmac",
+    "state", "interface", "net_namespace", "virtual_router_id", "priority", "advert_int",
+    "version", "authentication", "virtual_ipaddress", "virtual_ipaddress_excluded",
+    "no_virtual_ipaddress", "preempt", "nopreempt", "preempt_delay", "mcast_src_ip",
+    "unicast_src_ip", "unicast_peer", "unicast_ttl", "track_src_ip", "owner_ignore_adverts",
+    "check_unicast_src", "unicast_fault_no_peer", "garp_master_delay", "garp_master_repeat",
+    "garp_master_refresh", "garp_master_refresh_repeat", "garp_lower_prio_delay",
+    "garp_lower_prio_repeat", "lower_prio_no_advert", "down_timer_adverts",
+    "higher_prio_send_advert", "v3_checksum_as_v2", "fence", "strict_mode", "accept", "no_accept",
+    "native_ipv6", "mcast_dst_ip", "notify", "notify_master", "notify_backup", "notify_fault",
+    "notify_stop", "notify_deleted", "notify_master_rx_lower_pri", "notify_priority_changes",
+    "virtual_routes", "virtual_rules", "promote_secondaries", "restore_addresses",
+    "track_interface", "track_script", "track_file", "track_process", "dont_track_primary",
+    "garp_extra_if", "vmac_garp_intvl", "use_vmac", "use_ipvlan", "use_vmac_addr",
+    "vmac_xmit_base", "garp_own_address", "auth_hmac",
 ];
 
 /// An instance as written: what a router is made of in any format, and what becomes that in the end.
@@ -171,6 +173,7 @@ impl Instance {
             routing: routing.finish(&globals.routes),
             ..draft
         }
+        .placed()
     }
 
     /// Whether packets to the addresses are let in: unless the file says otherwise, or strict mode, whose version 2 has no
@@ -276,6 +279,11 @@ impl Parser<'_> {
         match entry.keyword.value.as_str() {
             "state" => self.state(entry, to),
             "interface" => self.interface(entry, draft),
+            "net_namespace" => {
+                let mut netns = None;
+                self.net_namespace(entry, &mut netns);
+                keep(&mut draft.netns, netns.map(|netns| netns.value));
+            }
             "virtual_router_id" => keep(&mut draft.vrid, self.value(entry)),
             "priority" => keep(&mut draft.priority, self.value(entry)),
             "version" => self.instance_version(entry, draft),
@@ -348,7 +356,7 @@ impl Parser<'_> {
 
     fn interface(&mut self, entry: &Entry, to: &mut Draft) {
         let Some(name) = self.value(entry) else { return };
-        if name.value.len() > MAX_INTERFACE_NAME {
+        if netns::split(&name.value).1.len() > MAX_INTERFACE_NAME {
             let message = format!("the interface name `{}` is too long; it is ignored", name.value);
             self.warning(name.at, message, "interface names have at most 15 characters");
         } else {

@@ -2533,3 +2533,25 @@ fn routers_follow_what_is_static() {
     );
     assert_eq!(again.track_groups[0].routers, ["A"]);
 }
+
+#[test]
+fn instances_of_other_namespaces() {
+    let text = "vrrp_instance A {\n net_namespace red\n interface eth0\n virtual_router_id 1\n\
+                virtual_ipaddress {\n 10.0.0.1/24\n 10.0.1.1/24 dev eth1\n }\n\
+                virtual_routes {\n 10.9.0.0/16 via 10.0.0.2\n }\n track_interface {\n eth2\n }\n}\n\
+                vrrp_instance B {\n interface eth0\n virtual_router_id 1\n\
+                virtual_ipaddress {\n 10.0.0.1/24\n }\n}\n\
+                static_routes {\n 10.8.0.0/16 via 10.0.0.3 net_namespace blue\n}\n";
+    let Loaded { config, diagnostics } = load_text(text).unwrap();
+    assert_eq!(diagnostics, []);
+    let [a, b] = &config.routers[..] else { panic!("{config:?}") };
+    assert_eq!((&*a.interface, &*b.interface), ("red/eth0", "eth0"));
+    assert_eq!(a.addresses[1].dev.as_deref(), Some("red/eth1"));
+    assert_eq!(a.track[0].what, Tracked::Interface("red/eth2".to_owned()));
+    let names = config.namespaces().into_iter().map(|netns| netns.to_string());
+    assert_eq!(names.collect::<Vec<_>>(), ["blue", "red"]);
+    assert_eq!(config.fixed.routes[0].to_string(), "10.8.0.0/16 via 10.0.0.3 netns blue");
+    assert_eq!(a.routing.routes[0].to_string(), "10.9.0.0/16 via 10.0.0.2 netns red");
+    let wrong = text.replace("net_namespace red", "net_namespace a/b");
+    assert!(load_text(&wrong).is_err());
+}

@@ -59,6 +59,10 @@ fn unknown_option<'a>(kind: &str, word: &Word, known: impl Iterator<Item = &'a s
     Remark::new(word.at, message, hint.unwrap_or_default())
 }
 
+/// The option that names the network namespace, and how keepalived calls that.
+const NETNS: &str = "netns";
+const NET_NAMESPACE: &str = "net_namespace";
+
 /// The option that names who follows what is there whoever is master.
 pub(super) const TRACK_GROUP: &str = "track_group";
 

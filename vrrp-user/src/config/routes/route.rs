@@ -7,11 +7,12 @@ use strum::VariantNames;
 
 use super::words::{Word, Words};
 use super::{
-    Context, Encap, Family, PROTOCOL, Prefix, Remark, TRACK_GROUP, any, encap, marked, option,
-    realms, unknown_option,
+    Context, Encap, Family, NET_NAMESPACE, NETNS, PROTOCOL, Prefix, Remark, TRACK_GROUP, any,
+    encap, marked, option, realms, unknown_option,
 };
 use crate::config::report::{Located, Position};
 use crate::config::text::{self, number};
+use crate::types::netns::{self, Netns};
 
 /// What remarks call it.
 const KIND: &str = "route";
@@ -71,6 +72,8 @@ pub struct Route {
     pub no_track: bool,
     /// `track_group`: which routers follow it, where it is there whoever is master.
     pub track_group: Option<String>,
+    /// The network namespace that it is in; `None` for that of the daemon.
+    pub netns: Option<Netns>,
 }
 
 /// What becomes of a packet (`RTN_*`, linux/rtnetlink.h).
@@ -220,8 +223,8 @@ impl Metric {
 const OPTIONS: &[&str] = &[
     "inet", "inet6", "to", "from", "src", "via", "dev", "onlink", "table", "tos", "metric",
     "scope", "protocol", "realms", "features", "congctl", "pref", "expires", "ttl-propagate",
-    "encap", "prepend", "add", "append", "nexthop", "no_track", "track_group", "blackhole",
-    "unreachable", "prohibit", "throw", "default",
+    "encap", "prepend", "add", "append", "nexthop", "no_track", "track_group", "netns",
+    "blackhole", "unreachable", "prohibit", "throw", "default",
 ];
 
 /// A route of which the destination may not be known yet.
@@ -320,6 +323,7 @@ impl Draft {
             "append" => route.insert = InsertMode::Last,
             "no_track" => route.no_track = true,
             TRACK_GROUP => route.track_group = Some(words.value(word)?.value.clone()),
+            NETNS | NET_NAMESPACE => route.netns = Some(words.netns(word)?),
             "or" => {
                 let first = NextHop { via: route.via.take(), weight: 1, ..NextHop::default() };
                 let via = Some(words.address(word)?);
@@ -458,6 +462,12 @@ impl Draft {
         if let Some(protocol) = protocol {
             route.protocol = marked(KIND, protocol, route.no_track, at, remarks);
         }
+        route.place_in(None);
+        let elsewhere = |dev: &&str| netns::of_interface(dev) != route.netns;
+        if let Some(dev) = route.devs().find(elsewhere) {
+            let message = format!("a route is in one network namespace, and {dev} in another one");
+            return Err(Remark::new(at, message, ""));
+        }
         Ok(route)
     }
 }
@@ -492,6 +502,16 @@ impl Route {
     pub fn devs(&self) -> impl Iterator<Item = &str> {
         let hops = self.nexthops.iter().filter_map(|hop| hop.dev.as_deref());
         self.dev.as_deref().into_iter().chain(hops)
+    }
+
+    /// Says in which network namespace it is: in its own, else in that of its interfaces, else in that `usual` one. All of them
+    /// are in the same.
+    pub fn place_in(&mut self, usual: Option<&Netns>) {
+        let of_devs = self.devs().find_map(netns::of_interface);
+        self.netns = self.netns.take().or(of_devs).or_else(|| usual.cloned());
+        let Some(netns) = &self.netns else { return };
+        let hops = self.nexthops.iter_mut().flat_map(|hop| &mut hop.dev);
+        self.dev.iter_mut().chain(hops).for_each(|dev| *dev = netns.interface(dev));
     }
 }
 
@@ -557,6 +577,7 @@ impl fmt::Display for Route {
             f.write_str(" no_track")?;
         }
         option(f, TRACK_GROUP, self.track_group.as_ref())?;
+        option(f, NETNS, self.netns.as_ref())?;
         for hop in &self.nexthops {
             write!(f, " {hop}")?;
         }

@@ -5,10 +5,12 @@ use std::fmt;
 use super::names::ip_protocol;
 use super::words::{Word, Words};
 use super::{
-    Context, Family, PROTOCOL, Prefix, Remark, TRACK_GROUP, marked, option, realms, unknown_option,
+    Context, Family, NET_NAMESPACE, NETNS, PROTOCOL, Prefix, Remark, TRACK_GROUP, marked, option,
+    realms, unknown_option,
 };
 use crate::config::report::{Located, Position};
 use crate::config::text::number;
+use crate::types::netns::{self, Netns};
 
 /// What remarks call it.
 const KIND: &str = "rule";
@@ -60,6 +62,8 @@ pub struct Rule {
     pub no_track: bool,
     /// `track_group`: which routers follow it, where it is there whoever is master.
     pub track_group: Option<String>,
+    /// The network namespace that it is in; `None` for that of the daemon.
+    pub netns: Option<Netns>,
 }
 
 /// What becomes of packets that match a rule.
@@ -95,6 +99,7 @@ const OPTIONS: &[&str] = &[
     "tos", "dsfield", "fwmark", "realms", "iif", "dev", "oif", "suppress_prefixlength",
     "suppress_ifgroup", "tunnel-id", "uidrange", "l3mdev", "protocol", "ipproto", "sport", "dport",
     "type", "goto", "nop", "blackhole", "unreachable", "prohibit", "no_track", "track_group",
+    "netns",
 ];
 
 #[derive(Default)]
@@ -176,6 +181,7 @@ impl Draft {
             "dport" => rule.dport = Some(range(word, words, LARGEST_PORT)?),
             "no_track" => rule.no_track = true,
             TRACK_GROUP => rule.track_group = Some(words.value(word)?.value.clone()),
+            NETNS | NET_NAMESPACE => rule.netns = Some(words.netns(word)?),
             _ => return Ok(false),
         }
         Ok(true)
@@ -249,7 +255,30 @@ impl Draft {
         if let Some(protocol) = protocol {
             rule.protocol = marked(KIND, protocol, rule.no_track, at, remarks);
         }
+        rule.place_in(None);
+        // What is left has another one before it.
+        let elsewhere = |name: &&String| netns::split(name).0.is_some();
+        if let Some(name) = rule.iif.iter().chain(&rule.oif).find(elsewhere) {
+            let message = format!("a rule is in one network namespace, and {name} in another one");
+            return Err(Remark::new(at, message, ""));
+        }
         Ok(rule)
+    }
+}
+
+impl Rule {
+    /// Says in which network namespace it is: in its own, else in that of an interface that it names, else in that `usual`
+    /// one. What it compares with are the names that interfaces have there.
+    pub fn place_in(&mut self, usual: Option<&Netns>) {
+        let names = || self.iif.iter().chain(&self.oif);
+        let of_names = names().find_map(|name| netns::of_interface(name));
+        let netns = self.netns.take().or(of_names).or_else(|| usual.cloned());
+        for name in self.iif.iter_mut().chain(&mut self.oif) {
+            if netns.is_some() && netns::of_interface(name) == netns {
+                *name = netns::split(name).1.to_owned();
+            }
+        }
+        self.netns = netns;
     }
 }
 
@@ -320,7 +349,8 @@ impl fmt::Display for Rule {
         if self.no_track {
             f.write_str(" no_track")?;
         }
-        option(f, TRACK_GROUP, self.track_group.as_ref())
+        option(f, TRACK_GROUP, self.track_group.as_ref())?;
+        option(f, NETNS, self.netns.as_ref())
     }
 }
 

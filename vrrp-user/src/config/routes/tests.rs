@@ -132,7 +132,12 @@ fn routes_that_cannot_be() {
             "fc00::/16 dev e encap seg6 mode encap segs 10.0.0.1",
             "44: `10.0.0.1` is no list of IPv6 addresses",
         ),
-        ("10.1.0.0/16 dev a/b", "17: `a/b` cannot be the name of an interface"),
+        ("10.1.0.0/16 dev ../b", "17: `../b` cannot be the name of an interface"),
+        (
+            "10.1.0.0/16 dev red/b netns blue",
+            "1: a route is in one network namespace, and red/b in another one",
+        ),
+        ("10.1.0.0/16 dev b netns a/b", "25: `a/b` is no network namespace"),
         ("10.1.0.0/16 dev e table no-such-table", "25: unknown table `no-such-table`"),
         ("10.1.0.0/16 dev e metric -1", "26: metric must be a number up to 4294967295, not `-1`"),
         ("10.1.0.0/16 dev e hoplimit 256", "28: hoplimit cannot be `256`"),

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::{Family, Prefix, Remark};
 use crate::config::report::{Located, Position};
 use crate::config::text;
+use crate::types::netns::{InvalidNetns, Netns};
 
 pub(super) type Word = Located<String>;
 
@@ -105,6 +106,15 @@ impl<'a> Words<'a> {
         look_up(&word.value).and_then(|number| T::try_from(number).ok()).ok_or_else(|| {
             let message = format!("unknown {} `{}`", option.value, word.value);
             Remark::new(word.at, message, "a number always works")
+        })
+    }
+
+    /// A network namespace.
+    pub(super) fn netns(&mut self, option: &Word) -> Result<Netns, Remark> {
+        let word = self.value(option)?;
+        word.value.parse().map_err(|error: InvalidNetns| {
+            let message = format!("`{}` is no network namespace", word.value);
+            Remark::new(word.at, message, error.to_string())
         })
     }
 

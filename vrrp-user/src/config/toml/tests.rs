@@ -8,12 +8,13 @@ use proptest::prelude::*;
 
 use super::duration;
 use crate::config::model::{
-    Authentication, Config, Delays, OnLost, Pauses, Peer, RouterConfig, Scheduling, Transport,
-    V3Checksum,
+    Authentication, Config, Delays, OnLost, Pauses, Peer, RouterConfig, Scheduling, Tracked,
+    Transport, V3Checksum,
 };
 use crate::config::{LoadError, Loaded, Options, load};
 use crate::engine::time::{Centisecs, Nanos};
 use crate::engine::types::{AdvertInterval, Priority, Version};
+use crate::types::netns::Netns;
 use crate::wire::family::Family;
 
 fn example() -> PathBuf {
@@ -291,8 +292,8 @@ fn mistakes() {
             "6:49: error: `+` is no broadcast address here (an address, or + or - with a prefix of at most 30)",
         ),
         (
-            "excluded = [{ address = \"10.0.0.2\", dev = \"a/b\" }]",
-            "6:25: error: `a/b` cannot be the name of an interface",
+            "excluded = [{ address = \"10.0.0.2\", dev = \"a/b/c\" }]",
+            "6:25: error: `a/b/c` cannot be the name of an interface",
         ),
     ] {
         let found: Vec<_> = refuse(&with(line))
@@ -799,4 +800,44 @@ fn groups_that_follow_are_judged() {
         let errors = load_text(format!("{router}{group}{text}\n").as_bytes()).unwrap_err();
         assert!(errors.iter().any(|it| it.starts_with(error)), "{text}: {errors:?}");
     }
+}
+
+#[test]
+fn routers_of_other_namespaces() {
+    let router = |more: &str| {
+        let text = format!(
+            "[[router]]\nname = \"a\"\ninterface = \"eth0\"\nvrid = 1\n\
+             addresses = [\"10.0.0.1/24\", {{ address = \"10.0.1.1/24\", dev = \"eth1\" }}]\n\
+             track = [{{ interface = \"eth2\" }}]\n\
+             routes = [\"10.9.0.0/16 dev eth1\"]\nrules = [\"iif eth1 table 7 preference 7\"]\n{more}"
+        );
+        load_text(text.as_bytes()).unwrap()
+    };
+    let config = router("netns = \"red\"\n");
+    let a = &config.routers[0];
+    assert_eq!(a.interface, "red/eth0");
+    assert_eq!(a.addresses[1].dev.as_deref(), Some("red/eth1"));
+    assert_eq!(a.track[0].what, Tracked::Interface("red/eth2".to_owned()));
+    assert_eq!(a.routing.routes[0].dev.as_deref(), Some("red/eth1"));
+    // What the kernel compares with are names.
+    assert_eq!(a.routing.rules[0].iif.as_deref(), Some("eth1"));
+    let red: Netns = "red".parse().unwrap();
+    assert_eq!(a.routing.rules[0].netns.as_ref(), Some(&red));
+    assert_eq!(config.namespaces().into_iter().collect::<Vec<_>>(), [red]);
+    // The same in short, and as it is written again.
+    let short = router("").namespaces();
+    assert!(short.is_empty());
+    let again = load_text(crate::config::convert::toml(&config).as_bytes()).unwrap();
+    assert_eq!(again.routers[0].addresses, a.addresses);
+    assert_eq!(again.routers[0].routing, a.routing);
+    // One of the same VRID in each.
+    let twice = |netns: &str| {
+        format!(
+            "[[router]]\nname = \"a\"\ninterface = \"eth0\"\nvrid = 1\naddresses = [\"10.0.0.1/24\"]\n\
+             [[router]]\nname = \"b\"\ninterface = \"{netns}eth0\"\nvrid = 1\naddresses = [\"10.0.0.1/24\"]\n"
+        )
+    };
+    assert!(
+        load_text(twice("red/").as_bytes()).is_ok() && load_text(twice("").as_bytes()).is_err()
+    );
 }

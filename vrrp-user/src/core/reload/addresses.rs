@@ -82,7 +82,7 @@ impl Core {
 
     /// Whether a router other than `id` has an address in its configuration.
     fn is_on_another_interface(&self, id: RouterId, place: InterfaceAddr) -> bool {
-        self.interfaces.is_virtual(place.address)
+        self.interfaces.is_virtual(place)
             && self
                 .ids()
                 .filter(|other| *other != id && !self.router(*other).removed)

@@ -101,6 +101,7 @@ impl Core {
         }));
         if !check {
             if let Some(reload) = self.reloads.under_way.take() {
+                self.need_namespaces(&reload.prepared.config, true);
                 self.refuse_also(&reload.prepared.config.routers);
                 self.reloads.under_way = Some(reload);
             }

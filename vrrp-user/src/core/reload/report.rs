@@ -25,6 +25,7 @@ impl Core {
                 self.engine.remove_group(group);
             }
             self.update_refused();
+            self.need_namespaces(&prepared.config, false);
         }
         if notify_states {
             self.notify_states();

@@ -1,29 +1,28 @@
 //! What a daemon that was killed has left pinned: reading it, and forgetting what this one has no use for.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use aya::maps::{MapInfo, MapType};
-use nix::net::if_::if_nameindex;
 use nix::unistd::geteuid;
 use vrrp_common::maps::{
     ALLOWED, CONTROL, COUNTERS, Control, DAEMON_COUNTERS, HELD4, HELD6, HMAC_KEYS, HMAC_MARKS,
     Held, HmacKey, HmacKeyId, INFO, LEASES, Lease, PEERS, PeerCounters, PeerKey, REASONS, ROUTERS,
-    RouterEntry, RouterInfo, RouterKey, SAMPLE_COUNTS, SAMPLES, SENDERS, SLOTS, Senders, Slot,
-    TtlRange, VIPS4, VIPS6, VIRTUAL_MAC_SET, VIRTUAL_MACS, VipCounters, VipKey4, VipKey6,
-    VirtualMacKey,
+    RouterEntry, RouterInfo, RouterKey, SAMPLE_COUNTS, SAMPLES, SENDERS, SLOTS, Slot, TtlRange,
+    VIPS4, VIPS6, VIRTUAL_MAC_SET, VIRTUAL_MACS, VipCounters, VipKey4, VipKey6, VirtualMacKey,
 };
 use vrrp_common::sample::{Sample, SampleCounts};
 use vrrp_common::virtual_mac::SET_WORDS;
 
 use super::Datapath;
 use super::error::Error;
+use super::interface_numbers::NumberedInterface;
 use super::pins::{KEPT, LINK, PINNED, PROGRAM};
 use crate::core::adoption::{PinFacts, PinnedRouter, Predecessor};
-use crate::core::{InterfaceAddr, Sizes};
+use crate::core::{InterfaceAddr, InterfaceId, NamespaceId, Sizes};
 use crate::io::{netns, timer};
 use crate::types::id::RouterId;
 use crate::types::time::Nanos;
@@ -50,7 +49,7 @@ fn layout(name: &str) -> (MapType, usize, usize) {
         ALLOWED => (MapType::Hash, size_of::<PeerKey>(), size_of::<TtlRange>()),
         HMAC_KEYS => (MapType::Hash, size_of::<HmacKeyId>(), size_of::<HmacKey>()),
         HMAC_MARKS => (MapType::Hash, size_of::<PeerKey>(), size_of::<u64>()),
-        SENDERS => array(size_of::<Senders>()),
+        SENDERS => (MapType::Hash, size_of::<u64>(), size_of::<u32>()),
         VIRTUAL_MACS => (MapType::Hash, size_of::<VirtualMacKey>(), size_of::<u32>()),
         VIRTUAL_MAC_SET => array(size_of::<u64>()),
         // EVENTS has neither.
@@ -116,22 +115,30 @@ pub fn pin_facts(dir: &Path, control: Control, mut sizes: Sizes) -> Option<PinFa
 }
 
 impl Datapath {
-    /// The routers of a daemon that was killed, of which that is known.
-    pub fn predecessor(&self, control: &Control) -> Predecessor {
-        let interfaces: HashMap<String, u32> = if_nameindex()
-            .iter()
-            .flatten()
-            .map(|interface| (interface.name().to_string_lossy().into_owned(), interface.index()))
-            .collect();
+    /// The routers of a daemon that was killed, of which that is known. `interfaces` are the indexes of those that there are, by
+    /// their names; where one is still the one that it was, it keeps its number in the maps.
+    pub fn predecessor(
+        &mut self,
+        control: &Control,
+        interfaces: &BTreeMap<NamespaceId, HashMap<String, u32>>,
+    ) -> Predecessor {
         let (read_at, boot) = (timer::now(), timer::boot_now());
-        let routers = (0..self.info.len()).filter_map(|index| {
-            let info = self.info.get(index).filter(|info| !info.name().is_empty())?;
+        let mut routers = Vec::new();
+        for index in 0..self.info.len() {
+            let Some(info) = self.info.get(index).filter(|info| !info.name().is_empty()) else {
+                continue;
+            };
             let lease = self.leases.as_ref().map(|leases| leases.get(index)).unwrap_or_default();
-            let same_interface = interfaces.get(info.interface()) == Some(&info.ifindex);
-            Some(PinnedRouter { number: RouterId(index), info, lease, same_interface })
-        });
+            let netns = info.netns().parse().ok();
+            let namespace = NamespaceId::of(netns.as_ref());
+            let there = interfaces.get(&namespace).and_then(|there| there.get(info.interface()));
+            let same_interface = there.is_some_and(|ifindex| {
+                let iface = InterfaceId { namespace, ifindex: *ifindex };
+                self.places.take_again(NumberedInterface { iface, number: info.ifindex })
+            });
+            routers.push(PinnedRouter { number: RouterId(index), info, lease, same_interface });
+        }
         let started = Nanos(control.started_ns);
-        let routers = routers.collect();
         Predecessor { pid: control.pid, started, routers, read_at, boot }
     }
 

@@ -10,6 +10,7 @@ use nix::net::if_::if_nametoindex;
 
 use super::error::{Error, chain, errno};
 use super::filters::{FILTER_PRIORITY, StaleFilter, remove_stale_filter};
+use super::interface_numbers::{self, NumberedInterface};
 use super::load::{NOT_COUNTED, Programs, classifier, loaded, xdp};
 use super::others::{is_xdp_generic, occupant};
 use super::pins::{Direction, Pins};
@@ -21,6 +22,7 @@ use crate::io::netlink::{self, Hook, HookPoint};
 
 /// The programs on one interface.
 pub(super) struct Attached {
+    iface: InterfaceId,
     /// None where it was taken away and could not be put back.
     ingress: Option<Attachment>,
     /// [`Hook::serial`].
@@ -72,17 +74,18 @@ impl Datapath {
     /// Errors: why not. What was attached before stays.
     pub fn attach(
         &mut self,
-        ifindex: u32,
+        place: NumberedInterface,
         ifname: &str,
         mode: CaptureMode,
         serial: u64,
     ) -> Result<(), Failure> {
-        let ingress = match self.adopt_ingress(ifindex, ifname, mode) {
+        let NumberedInterface { iface, number } = place;
+        let ingress = match self.adopt_ingress(place, ifname, mode) {
             Some(ingress) => Some(ingress),
-            None => Some(self.attach_and_keep(ifindex, ifname, mode)?),
+            None => Some(self.attach_and_keep(place, ifname, mode)?),
         };
         let mut egress = None;
-        if let Some(before) = self.links.remove(&ifindex) {
+        if let Some(before) = self.links.remove(&number) {
             egress = before.egress;
             if let Err(error) = self.detach_program(before.ingress) {
                 log::error!("{ifname}: {}", chain(&error));
@@ -90,27 +93,27 @@ impl Datapath {
         }
         let egress = match mode {
             CaptureMode::Native | CaptureMode::Generic if egress.is_none() => {
-                self.adopt_egress(ifindex, ifname)
+                self.adopt_egress(number, ifname)
             }
             CaptureMode::Native | CaptureMode::Generic | CaptureMode::Tc | CaptureMode::Raw => {
-                self.reattach_egress(ifindex, ifname, egress)
+                self.reattach_egress(number, ifname, egress)
             }
         };
-        self.links.insert(ifindex, Attached { ingress, serial, egress });
+        self.links.insert(number, Attached { iface, ingress, serial, egress });
         Ok(())
     }
 
     fn attach_and_keep(
         &mut self,
-        ifindex: u32,
+        place: NumberedInterface,
         ifname: &str,
         mode: CaptureMode,
     ) -> Result<Attachment, Failure> {
-        let attached = self.attach_ingress(ifindex, ifname, mode)?;
-        match self.keep(ifindex, attached) {
+        let attached = self.attach_ingress(place, ifname, mode)?;
+        match self.keep(place.number, attached) {
             Ok(ingress) => Ok(ingress),
             // Without a pin, then.
-            Err(()) => self.attach_ingress(ifindex, ifname, mode),
+            Err(()) => self.attach_ingress(place, ifname, mode),
         }
     }
 
@@ -118,38 +121,38 @@ impl Datapath {
     /// nothing is done but that what would be in the way goes.
     fn adopt_ingress(
         &mut self,
-        ifindex: u32,
+        NumberedInterface { iface, number }: NumberedInterface,
         ifname: &str,
         mode: CaptureMode,
     ) -> Option<Attachment> {
         let generic = match mode {
             CaptureMode::Native => false,
             CaptureMode::Generic => true,
-            CaptureMode::Tc => return self.adopt_tc(ifindex, ifname, Direction::In),
+            CaptureMode::Tc => return self.adopt_tc(number, ifname, Direction::In),
             CaptureMode::Raw => return None,
         };
-        if !self.adopts || self.links.contains_key(&ifindex) || self.xdp_refused.is_some() {
+        if !self.adopts || self.links.contains_key(&number) || self.xdp_refused.is_some() {
             return None;
         }
-        let link = self.pins.as_ref()?.found_link(ifindex, Direction::In)?;
+        let link = self.pins.as_ref()?.found_link(number, Direction::In)?;
         // A link of another kind goes when there is one of this.
         let link = XdpLink::try_from(link).ok()?;
-        let is_same = is_xdp_generic(ifindex) == Some(generic);
+        let is_same = is_xdp_generic(iface.ifindex) == Some(generic);
         let program = loaded(&mut self.programs).and_then(xdp).ok()?;
         let adopted = is_same.then(|| program.attach_to_link(link).ok()).flatten();
         if adopted.is_none() {
-            self.remove_link(ifindex, &[Direction::In]);
+            self.remove_link(number, &[Direction::In]);
         }
         adopted.map(Attachment::Xdp)
     }
 
     /// The same for a tc program. Without tcx it is the filter of that number that is replaced.
-    fn adopt_tc(&mut self, ifindex: u32, ifname: &str, way: Direction) -> Option<Attachment> {
-        if !self.adopts || self.links.contains_key(&ifindex) {
+    fn adopt_tc(&mut self, number: u32, ifname: &str, way: Direction) -> Option<Attachment> {
+        if !self.adopts || self.links.contains_key(&number) {
             return None;
         }
         let link = if self.tcx {
-            let link = self.pins.as_ref()?.found_link(ifindex, way)?;
+            let link = self.pins.as_ref()?.found_link(number, way)?;
             SchedClassifierLink::try_from(link).ok()?
         } else {
             self.stale_filter(ifname, way)?
@@ -157,7 +160,7 @@ impl Datapath {
         let program = classifier(loaded(&mut self.programs).ok()?, way).ok()?;
         let adopted = program.attach_to_link(link).ok();
         if adopted.is_none() {
-            self.remove_link(ifindex, &[way]);
+            self.remove_link(number, &[way]);
         }
         adopted.map(|link| Attachment::Tc(way, link))
     }
@@ -180,8 +183,8 @@ impl Datapath {
         let Self { links, pins, tcx, .. } = self;
         // What is pinned beside one without a link is of another mode.
         let is_link = |attachment: &Attachment| attachment.has_link(*tcx);
-        let is_used = |ifindex: u32, way| {
-            links.get(&ifindex).is_some_and(|on: &Attached| match way {
+        let is_used = |number: u32, way| {
+            links.get(&number).is_some_and(|on: &Attached| match way {
                 Direction::In => on.ingress.as_ref().is_some_and(is_link),
                 Direction::Out => on.egress.as_ref().is_some_and(is_link),
             })
@@ -193,12 +196,12 @@ impl Datapath {
         }
         for filter in std::mem::take(&mut self.stale_filters) {
             let way = if filter.egress { Direction::Out } else { Direction::In };
-            let ifindex = if_nametoindex(&*filter.interface).unwrap_or_default();
+            let number = if_nametoindex(&*filter.interface).unwrap_or_default();
             let is_tc = |on: &Attached| match way {
                 Direction::In => matches!(on.ingress, Some(Attachment::Tc(..))),
                 Direction::Out => on.egress.is_some(),
             };
-            if !links.get(&ifindex).is_some_and(is_tc)
+            if !links.get(&number).is_some_and(is_tc)
                 && let Err(why) = remove_stale_filter(&filter)
             {
                 log::warn!("{why}");
@@ -209,7 +212,7 @@ impl Datapath {
     /// Attaches in one mode, or says why not.
     fn attach_ingress(
         &mut self,
-        ifindex: u32,
+        place: NumberedInterface,
         ifname: &str,
         mode: CaptureMode,
     ) -> Result<Attachment, Failure> {
@@ -219,11 +222,17 @@ impl Datapath {
         let xdp_mode = match mode {
             CaptureMode::Native => XdpMode::Driver,
             CaptureMode::Generic => XdpMode::Skb,
+            CaptureMode::Tc if !place.is_index() => {
+                return Err(Failure::Refused(same_index(place)));
+            }
             CaptureMode::Tc => {
                 return self.attach_tc_ingress(ifname);
             }
             CaptureMode::Raw => return Ok(Attachment::Raw),
         };
+        if !place.is_index() {
+            return Err(Failure::Refused(same_index(place)));
+        }
         if let Some(why) = &self.xdp_refused {
             return Err(Failure::Refused(format!("XDP is refused: {why}")));
         }
@@ -234,29 +243,33 @@ impl Datapath {
         }
         let program = loaded(&mut self.programs).and_then(xdp);
         let program = program.map_err(|error| Failure::Refused(chain(&error)))?;
-        program.attach_to_if_index(ifindex, xdp_mode).map(Attachment::Xdp).map_err(|error| {
-            match errno(&error) {
-                // In the same mode, in the other one (net/core/dev.c, dev_xdp_attach).
-                Some(libc::EBUSY | libc::EEXIST) => Failure::Displaced(occupant(ifindex)),
-                Some(_) | None => not_attached(mode, &error.into()),
-            }
-        })
+        program.attach_to_if_index(place.iface.ifindex, xdp_mode).map(Attachment::Xdp).map_err(
+            |error| {
+                match errno(&error) {
+                    // In the same mode, in the other one (net/core/dev.c, dev_xdp_attach).
+                    Some(libc::EBUSY | libc::EEXIST) => {
+                        Failure::Displaced(occupant(place.iface.ifindex))
+                    }
+                    Some(_) | None => not_attached(mode, &error.into()),
+                }
+            },
+        )
     }
 
     /// Pins the link of a program, so that it goes on if this process is killed. Where that fails it is detached, and
     /// nothing is pinned from then on.
-    fn keep(&mut self, ifindex: u32, attachment: Attachment) -> Result<Attachment, ()> {
+    fn keep(&mut self, number: u32, attachment: Attachment) -> Result<Attachment, ()> {
         let Some(pins) = self.pins.as_ref() else { return Ok(attachment) };
         let way = attachment.way();
         if !self.keeps || !attachment.has_link(self.tcx) {
             // What was attached before in another mode would stay by its pin.
-            pins.remove_link(ifindex, way);
+            pins.remove_link(number, way);
             return Ok(attachment);
         }
-        match attach_again(&mut self.programs, attachment, Some((pins, ifindex))) {
+        match attach_again(&mut self.programs, attachment, Some((pins, number))) {
             Ok(kept) => Ok(kept),
             Err(error) => {
-                pins.remove_link(ifindex, way);
+                pins.remove_link(number, way);
                 self.keeps_no_more(&error);
                 Err(())
             }
@@ -267,18 +280,18 @@ impl Datapath {
     /// noticed as if somebody else had done it.
     pub fn keep_again(&mut self) -> usize {
         let mut kept = 0;
-        for ifindex in self.links.keys().copied().collect::<Vec<_>>() {
+        for number in self.links.keys().copied().collect::<Vec<_>>() {
             for way in [Direction::In, Direction::Out] {
                 let missing = |attachment: &Attachment| {
                     let pins = self.pins.as_ref().filter(|_| self.keeps);
                     attachment.has_link(self.tcx)
-                        && pins.is_some_and(|pins| pins.found_link(ifindex, way).is_none())
+                        && pins.is_some_and(|pins| pins.found_link(number, way).is_none())
                 };
-                let Some(attached) = self.links.get_mut(&ifindex) else { continue };
+                let Some(attached) = self.links.get_mut(&number) else { continue };
                 let Some(attachment) = attached.at(way).take_if(|it| missing(it)) else { continue };
-                let attachment = self.keep(ifindex, attachment).ok();
+                let attachment = self.keep(number, attachment).ok();
                 kept += usize::from(attachment.is_some());
-                if let Some(attached) = self.links.get_mut(&ifindex) {
+                if let Some(attached) = self.links.get_mut(&number) {
                     *attached.at(way) = attachment;
                 }
             }
@@ -297,9 +310,9 @@ impl Datapath {
     }
 
     /// Removes the pins of the links of an interface.
-    fn remove_link(&self, ifindex: u32, ways: &[Direction]) {
+    fn remove_link(&self, number: u32, ways: &[Direction]) {
         for way in ways {
-            self.pins.iter().for_each(|pins| pins.remove_link(ifindex, *way));
+            self.pins.iter().for_each(|pins| pins.remove_link(number, *way));
         }
     }
 
@@ -341,21 +354,16 @@ impl Datapath {
     }
 
     /// Where our programs should be on an interface, as far as they were attached and the kernel can be asked for them.
-    pub fn hooks(&self, ifindex: u32) -> Hooks {
-        let ingress = self.links.get(&ifindex).and_then(|attached| self.hook_of(ifindex, attached));
-        Hooks { ingress, egress: self.egress_hook(ifindex), displaced: None }
+    pub fn hooks(&self, number: u32) -> Hooks {
+        let ingress = self.links.get(&number).and_then(|attached| self.hook_of(attached));
+        Hooks { ingress, egress: self.egress_hook(number), displaced: None }
     }
 
     /// What must be on an interface for what leaves to be counted, as far as it was attached.
-    fn egress_hook(&self, ifindex: u32) -> Option<Hook> {
-        let attached = self.links.get(&ifindex).filter(|attached| attached.egress.is_some())?;
+    fn egress_hook(&self, number: u32) -> Option<Hook> {
+        let attached = self.links.get(&number).filter(|attached| attached.egress.is_some())?;
         let at = if self.tcx { HookPoint::TcxEgress } else { self.filter(true) };
-        Some(Hook {
-            iface: InterfaceId::own(ifindex),
-            at,
-            program: self.egress_id,
-            serial: attached.serial,
-        })
+        Some(Hook { iface: attached.iface, at, program: self.egress_id, serial: attached.serial })
     }
 
     fn filter(&self, egress: bool) -> HookPoint {
@@ -364,45 +372,45 @@ impl Datapath {
 
     /// Attaches the egress program, without which everything but counting and fencing works, or puts it back where somebody
     /// else has replaced or detached it, or leaves it at that.
-    pub fn mend_egress(&mut self, ifindex: u32, ifname: &str, attach: bool) {
-        let Some(attached) = self.links.get_mut(&ifindex) else { return };
+    pub fn mend_egress(&mut self, number: u32, ifname: &str, attach: bool) {
+        let Some(attached) = self.links.get_mut(&number) else { return };
         let link = attached.egress.take();
         let link = if attach {
-            self.reattach_egress(ifindex, ifname, link)
+            self.reattach_egress(number, ifname, link)
         } else {
-            self.remove_link(ifindex, &[Direction::Out]);
+            self.remove_link(number, &[Direction::Out]);
             // There is another program in it, or none.
             let _ = self.detach_program(link);
             None
         };
-        if let Some(attached) = self.links.get_mut(&ifindex) {
+        if let Some(attached) = self.links.get_mut(&number) {
             attached.egress = link;
         }
     }
 
-    fn hook_of(&self, ifindex: u32, attached: &Attached) -> Option<Hook> {
+    fn hook_of(&self, attached: &Attached) -> Option<Hook> {
         let (at, program) = match attached.ingress.as_ref()? {
             Attachment::Xdp(_) => (HookPoint::Xdp, self.xdp_id),
             Attachment::Tc(..) if self.tcx => (HookPoint::Tcx, self.ingress_id),
             Attachment::Tc(..) => (self.filter(false), self.ingress_id),
             Attachment::Raw => return None,
         };
-        Some(Hook { iface: InterfaceId::own(ifindex), at, program, serial: attached.serial })
+        Some(Hook { iface: attached.iface, at, program, serial: attached.serial })
     }
 
     /// Puts a program back where somebody else has replaced or detached it: a link of ours with another program in it takes
     /// ours again without a gap.
     /// Errors: it is to be attached anew; a link that was detached is closed.
-    pub fn restore(&mut self, ifindex: u32, ifname: &str, serial: u64) -> Result<(), Failure> {
-        let ingress = self.links.get_mut(&ifindex).and_then(|attached| attached.ingress.take());
+    pub fn restore(&mut self, number: u32, ifname: &str, serial: u64) -> Result<(), Failure> {
+        let ingress = self.links.get_mut(&number).and_then(|attached| attached.ingress.take());
         let again = ingress
             .ok_or(Error::Missing("program on that interface"))
             .and_then(|ingress| attach_again(&mut self.programs, ingress, None));
         if again.is_err() {
-            self.remove_link(ifindex, &[Direction::In]);
+            self.remove_link(number, &[Direction::In]);
         }
         let again = again.map_err(|error| Failure::Refused(format!("{ifname}: {}", chain(&error))));
-        if let Some(attached) = self.links.get_mut(&ifindex) {
+        if let Some(attached) = self.links.get_mut(&number) {
             (attached.ingress, attached.serial) = (Some(again?), serial);
         }
         Ok(())
@@ -413,24 +421,27 @@ impl Datapath {
     /// started may have.
     fn reattach_egress(
         &mut self,
-        ifindex: u32,
+        number: u32,
         ifname: &str,
         link: Option<Attachment>,
     ) -> Option<Attachment> {
+        if !interface_numbers::is_index(number) {
+            return None;
+        }
         let kept = link.and_then(|link| attach_again(&mut self.programs, link, None).ok());
-        let kept = kept.or_else(|| self.adopt_egress(ifindex, ifname));
+        let kept = kept.or_else(|| self.adopt_egress(number, ifname));
         kept.or_else(|| {
             let link = self.attach_egress(ifname)?;
             // Without a pin, then.
-            self.keep(ifindex, link).ok().or_else(|| self.attach_egress(ifname))
+            self.keep(number, link).ok().or_else(|| self.attach_egress(ifname))
         })
     }
 
-    fn adopt_egress(&mut self, ifindex: u32, ifname: &str) -> Option<Attachment> {
+    fn adopt_egress(&mut self, number: u32, ifname: &str) -> Option<Attachment> {
         if !self.counts_egress {
             return None;
         }
-        self.adopt_tc(ifindex, ifname, Direction::Out)
+        self.adopt_tc(number, ifname, Direction::Out)
     }
 
     /// Attaches the egress program.
@@ -460,14 +471,14 @@ impl Datapath {
     /// says `why`.
     pub fn release_egress(&mut self, why: &str) {
         let there = self.links.iter_mut();
-        let links = there.filter_map(|(ifindex, on)| Some((*ifindex, on.egress.take()?)));
+        let links = there.filter_map(|(number, on)| Some((*number, on.egress.take()?)));
         let links: Vec<_> = links.collect();
         self.counts_egress = false;
         let lack = format!("{NOT_COUNTED} any more: {why}");
         log::warn!("{lack}");
         self.lacks.push(Limitation { kind: LimitationKind::NoEgress, text: lack });
-        for (ifindex, link) in links {
-            self.remove_link(ifindex, &[Direction::Out]);
+        for (number, link) in links {
+            self.remove_link(number, &[Direction::Out]);
             if let Err(error) = self.detach_program(Some(link)) {
                 log::error!("{}", chain(&error));
             }
@@ -476,9 +487,9 @@ impl Datapath {
 
     /// Detaches the programs from an interface; nothing happens where they are not attached.
     /// Errors: [`Error::Program`].
-    pub fn detach(&mut self, ifindex: u32) -> Result<(), Error> {
-        let Some(attached) = self.links.remove(&ifindex) else { return Ok(()) };
-        self.remove_link(ifindex, &[Direction::In, Direction::Out]);
+    pub fn detach(&mut self, number: u32) -> Result<(), Error> {
+        let Some(attached) = self.links.remove(&number) else { return Ok(()) };
+        self.remove_link(number, &[Direction::In, Direction::Out]);
         let ingress = self.detach_program(attached.ingress);
         // Whether or not the first one could be detached.
         let egress = self.detach_program(attached.egress);
@@ -495,6 +506,14 @@ impl Datapath {
         }
         Ok(())
     }
+}
+
+/// Why a program would take an interface for another one.
+fn same_index(NumberedInterface { iface, .. }: NumberedInterface) -> String {
+    format!(
+        "an interface in another network namespace has the index {}, too, and programs know interfaces by their index",
+        iface.ifindex
+    )
 }
 
 fn attach_type(way: Direction) -> TcAttachType {
@@ -532,7 +551,7 @@ where
     FdLink: TryFrom<L, Error = LinkError>,
 {
     match pins {
-        Some((pins, ifindex)) => pins.keep(ifindex, way, link),
+        Some((pins, number)) => pins.keep(number, way, link),
         None => Ok(link),
     }
 }

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use aya::maps::{Array, IterableMap, Map, MapData};
 use vrrp_common::lease;
-use vrrp_common::maps::{LEASES, Lease, SENDERS, Senders};
+use vrrp_common::maps::{LEASES, Lease};
 use vrrp_common::shared::SharedWords;
 
 use super::Datapath;
 use super::error::{Error, errno};
-use super::maps::{MapSource, PodValue, mmap_array, take};
+use super::maps::{MapSource, PodValue, mmap_array};
 use crate::io::mmap_array::MmapArray;
 
 /// The leases of all routers.
@@ -80,22 +80,9 @@ impl Leases {
     }
 }
 
-/// The place where the daemon says which sockets it sends advertisements by; [`Senders`], one by one.
-pub(super) fn senders(maps: &mut MapSource) -> Result<MmapArray<u64>, Error> {
-    let array: Array<MapData, PodValue<Senders>> = take(maps, SENDERS)?;
-    let entries = size_of::<Senders>() / size_of::<u64>();
-    let entries = u32::try_from(entries).unwrap_or_default();
-    MmapArray::map(array.map().fd(), entries).map_err(|error| Error::map(SENDERS)(error.into()))
-}
-
 impl Datapath {
     /// The leases of the routers, where there are any.
     pub fn leases(&self) -> Option<&Leases> {
         self.leases.as_ref()
-    }
-
-    /// Where to say which sockets advertisements are sent by, once.
-    pub fn take_senders(&mut self) -> Option<MmapArray<u64>> {
-        self.senders.take()
     }
 }

@@ -97,6 +97,11 @@ pub(super) fn hmac_entries(sizes: Sizes) -> u32 {
     sizes.routers.saturating_mul(2)
 }
 
+/// How many sockets: three in the network namespace of the daemon, and in that of each router.
+pub(super) fn sender_entries(sizes: Sizes) -> u32 {
+    sizes.routers.saturating_add(1).saturating_mul(3)
+}
+
 /// How many virtual MAC addresses there may be: each router may have its own on its interface, and on that of each address.
 pub(super) fn virtual_mac_entries(sizes: Sizes) -> u32 {
     // And one for each interface that has any.

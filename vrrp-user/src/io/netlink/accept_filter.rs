@@ -128,6 +128,12 @@ impl AcceptFilter {
         Self { table, masked, connection: None, there: None, counted: Counted::default() }
     }
 
+    /// The same for another network namespace, of which nothing is known either.
+    pub fn another(&self) -> Self {
+        let (table, masked) = (self.table.clone(), self.masked);
+        Self { table, masked, connection: None, there: None, counted: Counted::default() }
+    }
+
     /// Whether there is nf_tables, and this process may use it, as far as can be told without making anything.
     /// Errors: [`Error`].
     pub fn look(&mut self) -> Result<(), Error> {

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
@@ -39,13 +40,18 @@ pub struct Batch {
     sequence: u32,
     out: Vec<u8>,
     answer: Vec<u8>,
-    promoted: Promoted,
+}
+
+impl AsFd for Batch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
 }
 
 impl Batch {
-    /// Opens it, with what is known of `promote_secondaries`.
+    /// Opens it.
     /// Errors: those of socket(2), bind(2) and setsockopt(2).
-    pub fn open(promoted: Promoted) -> io::Result<Self> {
+    pub fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
@@ -54,18 +60,13 @@ impl Batch {
         setsockopt(&socket, sockopt::ReceiveTimeout, &patience)?;
         // Without CAP_NET_ADMIN the default has to do; a lost answer is noticed.
         let _ = setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER);
-        Ok(Self {
-            socket,
-            sequence: 0,
-            out: Vec::new(),
-            answer: Vec::with_capacity(ANSWER_LEN),
-            promoted,
-        })
+        Ok(Self { socket, sequence: 0, out: Vec::new(), answer: Vec::with_capacity(ANSWER_LEN) })
     }
 
-    /// Carries out requests in their order, none of them about [`Object::Refused`], and waits for the answers, bounded.
-    pub fn carry_out(&mut self, asks: &[Ask]) -> Vec<Answer> {
-        asks.chunks(BATCH).flat_map(|asks| self.datagram(asks)).collect()
+    /// Carries out requests in their order, none of them about [`Object::Refused`], and all about the network namespace of the
+    /// socket, and waits for the answers, bounded.
+    pub fn carry_out(&mut self, asks: &[Ask], promoted: &mut Promoted) -> Vec<Answer> {
+        asks.chunks(BATCH).flat_map(|asks| self.datagram(asks, promoted)).collect()
     }
 
     /// Whether the kernel keeps the mark of an address (`IFA_PROTO`, since Linux 5.18). One that does finds fault with
@@ -92,13 +93,13 @@ impl Batch {
         errno.and_then(|error| error.errno()) != Some(libc::ENODEV)
     }
 
-    fn datagram(&mut self, asks: &[Ask]) -> Vec<Answer> {
+    fn datagram(&mut self, asks: &[Ask], promoted: &mut Promoted) -> Vec<Answer> {
         let first = self.sequence.wrapping_add(1);
         self.out.clear();
         let mut results: Vec<Option<Result<(), Error>>> = Vec::with_capacity(asks.len());
         for ask in asks {
             self.sequence = self.sequence.wrapping_add(1);
-            if self.promoted.begin(ask) {
+            if promoted.begin(ask, &self.socket) {
                 results.push(Some(Ok(())));
             } else if append(&mut self.out, ask, self.sequence) {
                 results.push(None);
@@ -119,7 +120,7 @@ impl Batch {
         }
         let answers = asks.iter().zip(results).map(|(ask, result)| {
             let result = result.unwrap_or(Err(Error::NoAnswer)).map_err(RequestError::from);
-            self.promoted.end(ask, &result);
+            promoted.end(ask, &result);
             Answer { request: ask.request, subject: ask.subject, result, ours: false }
         });
         answers.collect()
@@ -191,7 +192,7 @@ fn append(out: &mut Vec<u8>, ask: &Ask, sequence: u32) -> bool {
             link.attributes.push(LinkAttribute::Other(setting));
             RouteNetlinkMessage::SetLink(link)
         }
-        (Object::Refused(_), Request::Add | Request::Remove) => return false,
+        (Object::Refused(..), Request::Add | Request::Remove) => return false,
     };
     header.flags = NLM_F_REQUEST | NLM_F_ACK;
     if ask.request == Request::Add {
@@ -272,15 +273,15 @@ mod tests {
     /// On the kernels that this runs on; without the right to ask it is assumed.
     #[test]
     fn the_kernel_keeps_marks() {
-        assert!(Batch::open(Promoted::default()).unwrap().keeps_marks());
+        assert!(Batch::open().unwrap().keeps_marks());
     }
 
     /// Harmless without any right: there is no such interface.
     #[test]
     fn every_request_gets_its_own_answer() {
-        let mut batch = Batch::open(Promoted::default()).unwrap();
+        let mut batch = Batch::open().unwrap();
         let asks: Vec<Ask> = (0..300).map(|n| ask(Request::Remove, 0x7000_0000 + n)).collect();
-        let answers = batch.carry_out(&asks);
+        let answers = batch.carry_out(&asks, &mut Promoted::default());
         assert_eq!(answers.len(), 300);
         for (ask, answer) in asks.iter().zip(&answers) {
             assert_eq!((answer.request, answer.subject), (ask.request, ask.subject));

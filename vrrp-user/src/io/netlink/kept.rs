@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::{fs, io};
 
+use crate::core::{InterfaceId, NamespaceId};
+
 /// Puts a text in the place of the one that is there, all of it or nothing. An empty one needs no file.
 /// Errors: those of the file system.
 pub(super) fn save(path: &Path, text: &str) -> io::Result<()> {
@@ -15,4 +17,13 @@ pub(super) fn save(path: &Path, text: &str) -> io::Result<()> {
     let new = path.with_extension("new");
     fs::write(&new, text)?;
     fs::rename(&new, path)
+}
+
+/// An interface as such a file has it: what [`InterfaceId`] shows.
+pub(super) fn interface(word: &str) -> Option<InterfaceId> {
+    let (ifindex, namespace) = match word.split_once('@') {
+        Some((ifindex, namespace)) => (ifindex, NamespaceId(namespace.parse().ok()?)),
+        None => (word, NamespaceId::OWN),
+    };
+    Some(InterfaceId { namespace, ifindex: ifindex.parse().ok()? })
 }

@@ -11,12 +11,13 @@ use std::path::{Path, PathBuf};
 use std::{fs, str::FromStr};
 
 use super::{Answer, Ask, AssignedAddress, Event, Object, Request, kept};
+use crate::core::{InterfaceId, NamespaceId};
 
 /// Name of the file.
 const FILE: &str = "addresses";
 
 /// An address as the kernel tells it from others: interface, address, prefix length.
-type Key = (u32, IpAddr, u8);
+type Key = (InterfaceId, IpAddr, u8);
 
 /// The record.
 #[derive(Debug)]
@@ -31,20 +32,21 @@ pub struct Record {
 }
 
 fn key(at: &AssignedAddress) -> Key {
-    (at.at.iface.ifindex, at.at.address, at.prefix)
+    (at.at.iface, at.at.address, at.prefix)
 }
 
-/// A line of the file: `2 10.0.0.100/24 virtual`.
+/// A line of the file: `2 10.0.0.100/24 virtual`, with `@` and the number of its network namespace behind the index, if that is
+/// another one than the daemon's.
 fn parse(line: &str) -> Option<(Key, bool)> {
     let mut words = line.split(' ');
-    let (ifindex, address) = (words.next()?, words.next()?);
+    let (iface, address) = (words.next()?, words.next()?);
     let is_virtual = match (words.next()?, words.next()) {
         ("virtual", None) => true,
         ("fixed", None) => false,
         _ => return None,
     };
     let (address, prefix) = address.split_once('/')?;
-    let key = (ifindex.parse().ok()?, IpAddr::from_str(address).ok()?, prefix.parse().ok()?);
+    let key = (kept::interface(iface)?, IpAddr::from_str(address).ok()?, prefix.parse().ok()?);
     Some((key, is_virtual))
 }
 
@@ -71,7 +73,7 @@ impl Record {
             Object::Route(_)
             | Object::Rule(_)
             | Object::PromoteSecondaries { .. }
-            | Object::Refused(_) => None,
+            | Object::Refused(..) => None,
         }
     }
 
@@ -128,7 +130,7 @@ impl Record {
             }
             Event::LinkRemoved(iface) => {
                 let before = self.known.len();
-                self.known.retain(|(on, ..), _| *on != iface.ifindex);
+                self.known.retain(|(on, ..), _| on != iface);
                 self.save_if(self.known.len() != before);
             }
             Event::Link(_)
@@ -151,11 +153,15 @@ impl Record {
         }
         let before = self.known.len();
         let there: HashSet<Key> = addresses.iter().map(key).collect();
-        self.known.retain(|key, _| there.contains(key));
+        // Of a network namespace that is not there yet nothing is known.
+        let listed: HashSet<NamespaceId> =
+            addresses.iter().map(|at| at.at.iface.namespace).chain([NamespaceId::OWN]).collect();
+        self.known.retain(|key, _| there.contains(key) || !listed.contains(&key.0.namespace));
         self.save_if(self.known.len() != before);
     }
 
-    fn mark(&self, at: &mut AssignedAddress) {
+    /// Adds the mark that an address would bear if the kernel kept it.
+    pub fn mark(&self, at: &mut AssignedAddress) {
         at.marked |= self.known.get(&key(at)) == Some(&true);
     }
 
@@ -178,9 +184,9 @@ impl Record {
 
     fn save(&self) -> io::Result<()> {
         let mut text = String::new();
-        for ((ifindex, address, prefix), is_virtual) in &self.known {
+        for ((iface, address, prefix), is_virtual) in &self.known {
             let kind = if *is_virtual { "virtual" } else { "fixed" };
-            let _ = writeln!(text, "{ifindex} {address}/{prefix} {kind}");
+            let _ = writeln!(text, "{iface} {address}/{prefix} {kind}");
         }
         kept::save(&self.path, &text)
     }
@@ -189,7 +195,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{InterfaceAddr, InterfaceId};
+    use crate::core::InterfaceAddr;
     use crate::io::netlink::{AddressRequest, RequestError};
 
     fn at(address: &str, marked: bool) -> AssignedAddress {
@@ -256,9 +262,14 @@ mod tests {
     fn nonsense_in_the_file_is_passed_over() {
         assert_eq!(
             parse("2 10.0.0.1/24 virtual"),
-            Some(((2, "10.0.0.1".parse().unwrap(), 24), true))
+            Some(((InterfaceId::own(2), "10.0.0.1".parse().unwrap(), 24), true))
         );
-        for line in ["", "2", "2 10.0.0.1 fixed", "2 10.0.0.1/24", "2 10.0.0.1/24 fixed more"] {
+        let elsewhere = parse("2@7 10.0.0.1/24 fixed").unwrap().0.0;
+        assert_eq!(elsewhere, InterfaceId { namespace: NamespaceId(7), ifindex: 2 });
+        for line in [
+            "", "2", "2@ 10.0.0.1/24 fixed", "2 10.0.0.1 fixed", "2 10.0.0.1/24",
+            "2 10.0.0.1/24 fixed more",
+        ] {
             assert_eq!(parse(line), None, "{line}");
         }
     }

@@ -18,7 +18,7 @@ use socket2::SockFilter;
 use super::encap::{self, NESTED};
 use super::{Request, RouteKey, RouteRequest, RouteSeen, RuleKey, once};
 use crate::config::routes::{Action, InsertMode, Metric, PROTOCOL, Prefix, Rule};
-use crate::core::InterfaceId;
+use crate::core::{InterfaceId, NamespaceId};
 use crate::wire::family::Family;
 
 /// `RTAX_FEATURE_ECN` (linux/rtnetlink.h).
@@ -224,7 +224,7 @@ fn family_of(family: AddressFamily) -> Option<Family> {
 }
 
 /// A route that bears our mark.
-pub(super) fn seen(message: &RouteMessage) -> Option<RouteSeen> {
+pub(super) fn seen(namespace: NamespaceId, message: &RouteMessage) -> Option<RouteSeen> {
     let header = &message.header;
     if u8::from(header.protocol) != PROTOCOL {
         return None;
@@ -236,6 +236,7 @@ pub(super) fn seen(message: &RouteMessage) -> Option<RouteSeen> {
     let length = header.destination_prefix_length;
     let destination = Prefix { address: unspecified, length };
     let mut key = RouteKey {
+        namespace,
         destination,
         table: header.table.into(),
         tos: header.tos,
@@ -253,16 +254,17 @@ pub(super) fn seen(message: &RouteMessage) -> Option<RouteSeen> {
         } else if let RouteAttribute::Gateway(gateway) = attribute {
             via = address(gateway);
         } else if let RouteAttribute::Oif(ifindex) = attribute {
-            oif = Some(InterfaceId::own(*ifindex));
+            oif = Some(InterfaceId { namespace, ifindex: *ifindex });
         }
     }
     Some(RouteSeen { key, via, oif })
 }
 
 /// A rule that bears our mark.
-pub(super) fn seen_rule(message: &RuleMessage) -> Option<RuleKey> {
+pub(super) fn seen_rule(namespace: NamespaceId, message: &RuleMessage) -> Option<RuleKey> {
     let header = &message.header;
     let mut key = RuleKey {
+        namespace,
         family: family_of(header.family)?,
         priority: 0,
         from: None,
@@ -313,12 +315,12 @@ impl MarkedObject {
         }
         let objects = found.into_iter().filter_map(|message| {
             if let RouteNetlinkMessage::NewRule(rule) = message {
-                let RuleKey { priority, table, .. } = seen_rule(&rule)?;
+                let RuleKey { priority, table, .. } = seen_rule(NamespaceId::OWN, &rule)?;
                 let name = format!("rule {priority} (table {table})");
                 return Some(Self { name, message: RouteNetlinkMessage::DelRule(rule) });
             }
             let RouteNetlinkMessage::NewRoute(route) = message else { return None };
-            let RouteKey { destination, table, .. } = seen(&route)?.key;
+            let RouteKey { destination, table, .. } = seen(NamespaceId::OWN, &route)?.key;
             let name = format!("route {destination} (table {table})");
             Some(Self { name, message: RouteNetlinkMessage::DelRoute(route) })
         });
@@ -378,7 +380,7 @@ mod tests {
 
     /// What the kernel would say of a route that was just added.
     fn echoed(line: &str) -> Option<RouteSeen> {
-        seen(&route_message(&request(line), Request::Add))
+        seen(NamespaceId::OWN, &route_message(&request(line), Request::Add))
     }
 
     #[test]
