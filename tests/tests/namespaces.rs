@@ -1,6 +1,8 @@
 //! One daemon with routers in several network namespaces, in none of which it runs.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
@@ -31,12 +33,6 @@ fn hosts(lab: &Lab) -> Result<[Host; 3]> {
     ])
 }
 
-fn both(red: &Host, blue: &Host, priority: u8) -> String {
-    let route = "virtual_routes {\n 10.77.0.0/16 via 10.0.0.2\n }";
-    instance("RED", 51, priority, red.namespace().name(), route)
-        + &instance("BLUE", 52, priority, blue.namespace().name(), "")
-}
-
 /// The index of the interface of a host.
 fn index(host: &Host) -> Result<u32> {
     let text = host.namespace().run("cat", &["/sys/class/net/eth0/ifindex"])?;
@@ -52,7 +48,21 @@ fn each_router_is_where_it_belongs_beside_keepalived() -> Result<()> {
     let theirs = theirs
         .map(|(vrid, name, vip)| Instance::new(vrid, 100, vip).to_string().replace("VI_1", name));
     let keepalived = Keepalived::start(&b, &theirs.concat())?;
-    let mut daemon = VrrpUser::start(&outside, &both(&red, &blue, 150))?;
+    let said = red.dir("said")?.join("netns");
+    let script = red.dir("said")?.join("script");
+    let line = format!("#!/bin/sh\nreadlink /proc/self/ns/net > {}\n", said.display());
+    fs::write(&script, line).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let both = |red: &Host, blue: &Host| {
+        let route = format!(
+            "virtual_routes {{\n 10.77.0.0/16 via 10.0.0.2\n }}\n notify_master {}",
+            script.display()
+        );
+        "global_defs {\n script_user root\n}\n".to_owned()
+            + &instance("RED", 51, 150, red.namespace().name(), &route)
+            + &instance("BLUE", 52, 150, blue.namespace().name(), "")
+    };
+    let mut daemon = VrrpUser::start(&outside, &both(&red, &blue))?;
     for (host, router, vip) in [(&red, "RED", "10.0.0.101"), (&blue, "BLUE", "10.0.0.102")] {
         daemon.wait_state(&outside, router, "MASTER", LONG)?;
         lab.wait_until(LONG, "the address", || Ok(host.has_address(vip)?.then_some(())))?;
@@ -76,7 +86,11 @@ fn each_router_is_where_it_belongs_beside_keepalived() -> Result<()> {
     assert_eq!(daemon.router(&outside, "BLUE")?["state"], "MASTER");
     // Who adopts the daemon that is killed goes on where it was, in both.
     daemon.kill()?;
-    let mut daemon = VrrpUser::start(&outside, &both(&red, &blue, 150))?;
+    let there = red.namespace().run("readlink", &["/proc/self/ns/net"])?;
+    lab.wait_until(LONG, "the script has run", || {
+        Ok((fs::read_to_string(&said).unwrap_or_default() == there).then_some(()))
+    })?;
+    let mut daemon = VrrpUser::start(&outside, &both(&red, &blue))?;
     for (router, host) in [("RED", &red), ("BLUE", &blue)] {
         daemon.wait_state(&outside, router, "MASTER", LONG)?;
         let interfaces = daemon.status(&outside)?["interfaces"].clone();
@@ -135,7 +149,7 @@ impl Drop for Names {
 
 /// File descriptors of a process.
 fn descriptors(pid: impl std::fmt::Display) -> usize {
-    std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
 }
 
 #[test]
@@ -219,7 +233,7 @@ fn interfaces_of_one_index_are_told_apart() -> Result<()> {
         let problems = daemon.router(&outside, "TWO")?["problems"].to_string();
         Ok(problems.contains(&format!("{two} is the same as {one}")).then_some(()))
     })?;
-    std::fs::remove_file(format!("/run/netns/{two}")).unwrap();
+    fs::remove_file(format!("/run/netns/{two}")).unwrap();
     assert_eq!(daemon.router(&outside, "ONE")?["state"], "MASTER");
     daemon.stop()?;
     Ok(())
@@ -230,7 +244,9 @@ fn what_takes_more_rights_than_the_unit_has_is_said() -> Result<()> {
     let lab = Lab::new()?;
     let [red, blue, outside] = hosts(&lab)?;
     let own = Instance::new(60, 150, "10.0.0.110/24").to_string();
-    let text = own + &both(&red, &blue, 150);
+    let text = own
+        + &instance("RED", 51, 150, red.namespace().name(), "")
+        + &instance("BLUE", 52, 150, blue.namespace().name(), "");
     let mut daemon = VrrpUser::start_under(&outside, &RIGHTS, "vrrp.conf", &text, &[])?;
     // What is at home is not concerned.
     daemon.wait_state(&outside, "VI_1", "MASTER", LONG)?;

@@ -12,6 +12,7 @@ use crate::config::command::{Command, Origin};
 use crate::config::model::{Config, Diagnostic, Tracked};
 use crate::config::notify::{LifecycleScript, Notify, Settings};
 use crate::engine::time::Nanos;
+use crate::types::netns;
 
 /// The scripts and fifos of a configuration. Making it looks at files and users: see [`super::resolve`].
 #[derive(Debug, Default)]
@@ -93,7 +94,9 @@ impl Plan {
         for router in &config.routers {
             if let Some(notify) = &router.notify {
                 let subject = Subject::Instance(router.name.as_str().into());
+                resolver.netns = netns::of_interface(&router.interface);
                 plan.subjects.insert(subject, Box::new(NotifyScripts::new(notify, &mut resolver)));
+                resolver.netns = None;
             }
         }
         for group in &config.groups {

@@ -4,6 +4,8 @@ use std::ffi::CString;
 
 use serde::{Deserialize, Serialize};
 
+use crate::types::netns::Netns;
+
 /// Whom a program runs as.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
@@ -34,4 +36,7 @@ pub struct Program {
     pub account: Account,
     /// Its file mode creation mask; ours when `None`.
     pub umask: Option<u16>,
+    /// The network namespace that it runs in; ours when `None`.
+    #[serde(default)]
+    pub netns: Option<Netns>,
 }

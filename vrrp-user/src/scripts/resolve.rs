@@ -23,6 +23,7 @@ use crate::config::access::{self, Identity, Need, group_name, user_name};
 use crate::config::command::{Command, Origin, ScriptUser};
 use crate::config::model::{Diagnostic, Severity};
 use crate::config::notify::Settings;
+use crate::types::netns::Netns;
 
 /// Whom scripts run as when nothing is said, if there is such a user.
 const DEFAULT_USER: &str = "keepalived_script";
@@ -65,7 +66,9 @@ pub struct Resolver<'a> {
     ours: Account,
     users: HashMap<String, Result<Account, Unusable>>,
     default: Option<Result<Account, Unusable>>,
-    scripts: HashMap<(Vec<String>, String), Result<Arc<Script>, Unusable>>,
+    scripts: HashMap<(Vec<String>, String, Option<Netns>), Result<Arc<Script>, Unusable>>,
+    /// Where those run that are resolved from now on.
+    pub netns: Option<Netns>,
     /// What the user should know.
     pub diagnostics: Vec<Diagnostic>,
     /// What is disabled, why, and where it stands.
@@ -81,6 +84,7 @@ impl<'a> Resolver<'a> {
             users: HashMap::new(),
             default: None,
             scripts: HashMap::new(),
+            netns: None,
             diagnostics: Vec::new(),
             disabled: Vec::new(),
         }
@@ -102,7 +106,7 @@ impl<'a> Resolver<'a> {
     /// Errors: when it cannot or must not be run; that was also said in a message.
     pub fn find(&mut self, keyword: &str, command: &Command) -> Result<Arc<Script>, Unusable> {
         let user = command.user.as_ref().map(ToString::to_string).unwrap_or_default();
-        let key = (command.argv.clone(), user);
+        let key = (command.argv.clone(), user, self.netns.clone());
         if let Some(known) = self.scripts.get(&key) {
             return known.clone();
         }
@@ -134,12 +138,14 @@ impl<'a> Resolver<'a> {
         let [name, arguments @ ..] = command.argv.as_slice() else {
             return Err("it is empty".to_owned().into());
         };
+        let (umask, netns) = (self.settings.umask, self.netns.clone());
         let program = |path: &Path, argv: Vec<&OsStr>| {
             let zero = |_| "it has a zero in it".to_owned();
             let c = |word: &OsStr| CString::new(word.as_bytes()).map_err(zero);
             let argv = argv.into_iter().map(c).collect::<Result<Vec<CString>, String>>()?;
-            let (path, umask) = (c(path.as_os_str())?, self.settings.umask);
-            Ok::<_, String>(Program { path, argv, account: account.clone(), umask })
+            let path = c(path.as_os_str())?;
+            let (account, netns) = (account.clone(), netns.clone());
+            Ok::<_, String>(Program { path, argv, account, umask, netns })
         };
         if name.starts_with(['<', '>']) {
             // keepalived's way to ask whether a file can be opened: a redirection without a program.

@@ -6,11 +6,13 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// Where network namespaces have names.
 pub const NAMED: &str = "/run/netns";
 
 /// A network namespace: by its name, or by the path of a file that stands for it, such as /proc/PID/ns/net.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Netns(String);
 
 impl Netns {

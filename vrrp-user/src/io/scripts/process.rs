@@ -290,7 +290,7 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         let path = CString::new(path.to_str().unwrap()).unwrap();
         let account = crate::scripts::program::Account::ours();
-        let program = Program { argv: vec![path.clone()], path, account, umask: None };
+        let program = Program { argv: vec![path.clone()], path, account, umask: None, netns: None };
         let output_log = OutputLog { label: "test".to_owned(), level: log::Level::Debug };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (_ending, ended) = watch::channel(false);

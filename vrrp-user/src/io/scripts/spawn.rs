@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 use rustix::process::PidfdFlags;
 
 use crate::capability;
+use crate::io::netns;
 use crate::scripts::program::{Account, Program};
 
 /// The child needs some hundred bytes of it.
@@ -37,9 +38,17 @@ pub struct Child {
     pub output: OwnedFd,
 }
 
-/// Starts a program with further arguments behind its own, in a process group of its own.
-/// Errors: what the system call said that failed, be it in the child; then nothing runs.
+/// Starts a program with further arguments behind its own, in a process group of its own, and in its network namespace.
+/// Errors: what the system call said that failed, be it in the child, or that the network namespace is not there; then nothing
+/// runs.
 pub fn spawn(program: &Program, more: &[CString], environment: &[CString]) -> io::Result<Child> {
+    let Some(netns) = &program.netns else { return spawn_here(program, more, environment) };
+    // One that is gone is no reason to do to others what was meant for it.
+    let there = netns::open(netns).map_err(io::Error::other)?;
+    netns::within(there, || spawn_here(program, more, environment))?
+}
+
+fn spawn_here(program: &Program, more: &[CString], environment: &[CString]) -> io::Result<Child> {
     let (output, input) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
     let null = std::fs::File::options().read(true).open("/dev/null")?;
     let argv: Vec<&CStr> = program.argv.iter().chain(more).map(CString::as_c_str).collect();
