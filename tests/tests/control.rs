@@ -201,6 +201,44 @@ fn status_shows_what_is_asked_for() -> Result<()> {
     Ok(())
 }
 
+/// What bash makes of a line whose last word is to be completed, with the completions of the package.
+const COMPLETE: &str = r#"
+eval "$(vrrp-user completions bash)"
+COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_TYPE=9
+function=$(complete -p vrrp-user | sed 's/.* -F \([^ ]*\).*/\1/')
+"$function" vrrp-user "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+echo ${COMPREPLY[*]}
+"#;
+
+#[test]
+fn bash_completes_what_there_is_at_that_moment() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let group = "vrrp_sync_group edge {\n  group { VI_1 }\n}\n";
+    let mut daemon = VrrpUser::start(&host, &(conf(255) + group))?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    let (binary, instance) = (VrrpUser::binary()?, VrrpUser::instance(&host));
+    let path = std::env::var("PATH").unwrap_or_default();
+    let completed = |line: &str| {
+        let mut command = host.namespace().command("bash");
+        command.env("PATH", format!("{}:{path}", binary.parent().unwrap().display()));
+        command.env("VRRP_USER_INSTANCE", &instance);
+        command.args(["--norc", "-c", COMPLETE, "bash"]).args(line.split(' '));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(completed("vrrp-user status VI"), "VI_1 VI_2");
+    assert_eq!(completed("vrrp-user step-down e"), "edge eth0/51 eth9/52");
+    assert_eq!(completed("vrrp-user status --interface e"), "eth0 eth9");
+    assert_eq!(completed("vrrp-user status --state f"), "fault");
+    let named = completed("vrrp-user status --instance ");
+    assert!(named.split(' ').any(|name| name == instance), "{named}");
+    // Of the instance that the line names, which does not run.
+    assert_eq!(completed("vrrp-user status --instance nobody-runs-this VI"), "");
+    Ok(())
+}
+
 /// Clients that ask nonsense, too much, or without reading the answers.
 #[test]
 fn bad_clients_are_counted_and_delay_nothing() -> Result<()> {

@@ -2,6 +2,10 @@
 //! package is removed. The packages are made by hand, with the scripts that are in those of a release.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
 
+#[path = "package/ansible.rs"]
+mod ansible;
+#[path = "package/machine.rs"]
+mod machine;
 #[path = "package/migration.rs"]
 mod migration;
 

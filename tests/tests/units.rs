@@ -39,6 +39,30 @@ fn systemd_has_nothing_to_say_about_them() {
     }
 }
 
+/// As quadlet makes a service of it: what stands outside of `[Container]`, and a program.
+#[test]
+fn systemd_has_nothing_to_say_about_the_container() {
+    let dir = tempfile::tempdir().unwrap();
+    let example = dist().join("../docs/examples/vrrp-user.container");
+    let mut foreign = false;
+    let mut text = String::new();
+    for line in fs::read_to_string(example).unwrap().lines() {
+        if line.starts_with('[') {
+            foreign = line == "[Container]";
+        }
+        if !foreign {
+            text += &format!("{line}\n");
+        }
+    }
+    let text = text.replace("[Service]\n", "[Service]\nType=notify\nExecStart=/bin/true\n");
+    assert!(text.contains("ExecStart=/bin/true"), "{text}");
+    // Its name is that of the file.
+    let path = dir.path().join("vrrp-user.service");
+    fs::write(&path, text).unwrap();
+    let (good, said) = analyze(&["verify", "--man=no", &path.display().to_string()]);
+    assert!(good && said.is_empty(), "{said}");
+}
+
 #[test]
 fn they_leave_little_to_an_attacker() {
     let dir = tempfile::tempdir().unwrap();

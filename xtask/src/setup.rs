@@ -34,6 +34,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("radvd", "radvd"),
     ("setpriv", "util-linux"),
     ("systemd-analyze", "systemd"),
+    ("ansible-playbook", "ansible-core"),
+    ("/usr/lib/python3/dist-packages/apt/__init__.py", "python3-apt"),
 ];
 /// Programs that make packages and look at them, likewise.
 pub const PACKERS: &[(&str, &str)] = &[

@@ -1,69 +1,12 @@
 //! docs/migrating-from-keepalived.md, word for word: its commands on a pair of hosts, each with an `/etc`, a `/run` and a systemd of
 //! its own.
 
-use std::fs;
-use std::path::PathBuf;
+use vrrp_tests::{Lab, Result, skip};
 
-use vrrp_tests::{Host, Lab, Process, Result, skip};
-
-use super::{LONG, NEEDED, boot, lacks, package};
+use super::machine::{HAS_ADDRESS, Machine};
+use super::{NEEDED, lacks};
 
 const GUIDE: &str = include_str!("../../../docs/migrating-from-keepalived.md");
-
-/// A copy of the system with a systemd of its own.
-struct Machine<'a> {
-    host: &'a Host,
-    dir: PathBuf,
-    process: Process,
-    /// Of the last command.
-    number: u32,
-}
-
-impl<'a> Machine<'a> {
-    fn boot(host: &'a Host) -> Result<Self> {
-        let dir = host.dir("packages")?;
-        package(&dir, "vrrp-user", "1.0", Some("{}"))?;
-        let process = boot(host, &dir, include_str!("agent.sh"), "400")?;
-        Ok(Self { host, dir, process, number: 0 })
-    }
-
-    /// What commands say, and their code.
-    fn ask(&mut self, commands: &str) -> Result<(String, i32)> {
-        self.number += 1;
-        let path = |ending| self.dir.join(format!("{}.{ending}", self.number));
-        fs::write(path("new"), commands).unwrap();
-        fs::rename(path("new"), path("sh")).unwrap();
-        let code = self.host.lab().wait_until(LONG, commands, || {
-            assert!(self.process.ended()?.is_none(), "systemd: {}", self.process.log().text());
-            Ok(fs::read_to_string(path("code")).ok())
-        })?;
-        let said = fs::read_to_string(path("out")).unwrap();
-        println!("{} # {commands}\n{said}", self.host.name());
-        Ok((said, code.trim().parse().unwrap()))
-    }
-
-    /// What commands say, which succeed.
-    fn run(&mut self, commands: &str) -> Result<String> {
-        let (said, code) = self.ask(commands)?;
-        assert_eq!(code, 0, "{}: {commands}\n{said}", self.host.name());
-        Ok(said)
-    }
-
-    /// Waits for a command that succeeds.
-    fn wait(&mut self, command: &str) -> Result<()> {
-        let within = format!(
-            "for _ in $(seq 150); do if {command}; then exit 0; fi; sleep 0.1; done; exit 1"
-        );
-        let (said, code) = self.ask(&within)?;
-        let (log, _) = if code == 0 {
-            Default::default()
-        } else {
-            self.ask("cat /tmp/log; ip address; ps x")?
-        };
-        assert_eq!(code, 0, "{}: {command}\n{said}\n{log}", self.host.name());
-        Ok(())
-    }
-}
 
 /// The commands of a step of the guide, without what is said beside them.
 fn step(number: u32) -> Vec<String> {
@@ -124,7 +67,6 @@ systemctl enable --now keepalived"#
     )
 }
 
-const HAS_ADDRESS: &str = "ip -o address show dev eth0 | grep -q ' 10.0.0.100/'";
 /// As of the unit: CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF.
 const CAPABILITIES: u64 = 1 << 12 | 1 << 13 | 1 << 39;
 

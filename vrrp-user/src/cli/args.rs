@@ -21,7 +21,7 @@ use crate::types::netns::Netns;
 
 /// A VRRP daemon for hosts that carry many virtual routers.
 #[derive(Debug, Parser)]
-#[command(name = "vrrp-user", version, about, max_term_width = 100)]
+#[command(name = "vrrp-user", version, about, max_term_width = 80)]
 pub struct Cli {
     /// Show times in UTC instead of the local time zone.
     ///

@@ -132,18 +132,14 @@ fn text(
             }
             let count = loaded.config.routers.len();
             if view.all || count <= FEW {
-                let mut text = Vec::new();
-                describe(&loaded.config, &mut text)?;
-                for line in String::from_utf8_lossy(&text).lines() {
-                    writeln!(out, "{}", terminal.fit(line, VALUES))?;
-                }
+                fitted(terminal, out, |out| describe(&loaded.config, out))?;
             } else {
-                describe_daemon(&loaded.config, out)?;
+                fitted(terminal, out, |out| describe_daemon(&loaded.config, out))?;
                 summary::write(&loaded.config, terminal, out)?;
                 writeln!(out, "`vrrp-user check --all {file}` shows each router\n")?;
-                track::describe(&loaded.config, out)?;
+                fitted(terminal, out, |out| track::describe(&loaded.config, out))?;
             }
-            write_all(checked_as, out)?;
+            write_all(checked_as, terminal, out)?;
             let routers = counted(count, "router");
             let found = found(&loaded.diagnostics);
             writeln!(out, "{file}: usable, {routers}{found}")?;
@@ -152,7 +148,7 @@ fn text(
         Err(LoadError::Invalid { diagnostics }) => {
             diagnostics::write(&diagnostics, terminal, out)?;
             writeln!(out)?;
-            write_all(checked_as, out)?;
+            write_all(checked_as, terminal, out)?;
             let found = found(&diagnostics);
             writeln!(out, "{file}: not usable{found}")?;
             Ok(false)
@@ -161,6 +157,7 @@ fn text(
             let remedy = remedy(path, source, view);
             write_all(
                 [format!("{error}: {source}")].into_iter().chain(remedy).chain(checked_as),
+                terminal,
                 out,
             )?;
             Ok(false)
@@ -168,8 +165,25 @@ fn text(
     }
 }
 
-fn write_all(lines: impl IntoIterator<Item = String>, out: &mut impl Write) -> io::Result<()> {
-    lines.into_iter().try_for_each(|line| writeln!(out, "{}", printable::text(&line)))
+fn write_all(
+    lines: impl IntoIterator<Item = String>,
+    terminal: Terminal,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let mut lines = lines.into_iter();
+    lines.try_for_each(|line| writeln!(out, "{}", terminal.fit(&printable::text(&line), 4)))
+}
+
+/// Writes what describes something; a value that is longer than the terminal goes on below itself.
+fn fitted(
+    terminal: Terminal,
+    out: &mut impl Write,
+    describe: impl FnOnce(&mut Vec<u8>) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut text = Vec::new();
+    describe(&mut text)?;
+    let text = String::from_utf8_lossy(&text);
+    text.lines().try_for_each(|line| writeln!(out, "{}", terminal.fit(line, VALUES)))
 }
 
 /// What helps where the file itself may not be read.
@@ -210,6 +224,9 @@ fn describe_daemon(config: &Config, out: &mut impl Write) -> io::Result<()> {
     describe_fixed(config, out)?;
     Ok(())
 }
+
+/// Most interfaces that are named where all have the same to be said.
+const NAMED: usize = 8;
 
 /// Where the values of [`line`] begin.
 const VALUES: usize = 20;
@@ -278,9 +295,14 @@ fn describe_fixed(config: &Config, out: &mut impl Write) -> io::Result<()> {
     line(out, "address", &fixed.addresses)?;
     line(out, "route", &fixed.routes)?;
     line(out, "rule", &fixed.rules)?;
-    for dev in promoting {
+    if !promoting.is_empty() {
         let stay = "the addresses of a subnet stay when the first one goes";
-        line(out, "setting", [format!("promote_secondaries of {dev}: {stay}")])?;
+        let devices = if promoting.len() > NAMED {
+            counted(promoting.len(), "interface")
+        } else {
+            promoting.into_iter().collect::<Vec<_>>().join(", ")
+        };
+        line(out, "setting", [format!("promote_secondaries of {devices}: {stay}")])?;
     }
     writeln!(out)
 }
@@ -478,12 +500,18 @@ mod tests {
     use super::*;
 
     fn checked(name: &str, content: &str) -> (bool, String) {
+        checked_in(None, name, content)
+    }
+
+    /// On a terminal of that many columns.
+    fn checked_in(width: Option<usize>, name: &str, content: &str) -> (bool, String) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(name);
         fs::write(&path, content).unwrap();
         let mut out = Vec::new();
         let loaded = config::load(&path, &Options::default());
-        let usable = text(&path, loaded, &View::default(), Terminal::default(), &mut out).unwrap();
+        let terminal = Terminal { width, ..Terminal::default() };
+        let usable = text(&path, loaded, &View::default(), terminal, &mut out).unwrap();
         let out = String::from_utf8(out).unwrap();
         (usable, out.replace(&format!("{}/", directory.path().display()), ""))
     }
@@ -550,6 +578,18 @@ mod tests {
         assert_eq!(lines[0], "INTERFACE  ROUTERS  VRIDS  VERSION  PRIORITY  INTERVAL  ADDRESSES");
         assert_eq!(lines[16], "eth15          255  1-255  2        200       1 s             255");
         assert_eq!(lines[19], "m.toml: usable, 4080 routers");
+    }
+
+    #[test]
+    fn a_summary_fits_the_terminal() {
+        let (usable, out) = checked_in(Some(80), "m.toml", &many().replace(".1\"", ".1/8\""));
+        assert!(usable && out.lines().all(|line| line.len() <= 80), "{out}");
+        let said = "    setting         promote_secondaries of 16 interfaces: the addresses of a\n\
+                    \x20                   subnet stay when the first one goes\n";
+        assert!(out.contains(said), "{out}");
+        let few = many().replace("{0-15}", "{0-1}").replace(".1\"", ".1/8\"");
+        let (_, out) = checked_in(None, "m.toml", &few);
+        assert!(out.contains("promote_secondaries of eth0, eth1: the addresses"), "{out}");
     }
 
     #[test]

@@ -25,12 +25,19 @@ pub fn here(utc: &str) -> String {
 
 fn in_zone(utc: &str, zone: TimeZone) -> String {
     let Ok(at) = utc.parse::<Timestamp>() else { return utc.to_owned() };
+    rfc3339(at, zone)
+}
+
+/// With milliseconds, and the offset of the zone where there is one.
+fn rfc3339(at: Timestamp, zone: TimeZone) -> String {
     let at = at.to_zoned(zone);
-    // As it is written where that is the same.
-    if at.offset().is_zero() {
-        return utc.to_owned();
-    }
-    at.strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string()
+    let offset = if at.offset().is_zero() { "Z" } else { "%:z" };
+    at.strftime(&format!("%Y-%m-%dT%H:%M:%S%.3f{offset}")).to_string()
+}
+
+/// The time for a line of the log, as [`here`] shows others.
+pub fn stamp() -> String {
+    rfc3339(Timestamp::now(), zone())
 }
 
 /// Time of day without parts of a second.
@@ -67,6 +74,9 @@ mod tests {
         let east = TimeZone::fixed(jiff::tz::offset(1));
         assert_eq!(in_zone(utc, east), "2026-01-03T00:04:05.163+01:00");
         assert_eq!(in_zone("at noon", TimeZone::UTC), "at noon");
+        assert_eq!(in_zone("2026-01-02T23:04:05Z", TimeZone::UTC), "2026-01-02T23:04:05.000Z");
+        let stamp = stamp();
+        assert!(stamp.len() == utc.len() && in_zone(&stamp, TimeZone::UTC) == stamp, "{stamp}");
         assert_eq!(time_of_day(utc.parse().unwrap()), "23:04:05");
     }
 

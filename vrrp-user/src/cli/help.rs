@@ -239,6 +239,13 @@ mod tests {
         }
         assert!(help.contains("\nLooking:\n  status ") && help.contains("Examples:\n"), "{help}");
         let mut root = command();
+        root.build();
+        for subcommand in root.get_subcommands_mut() {
+            for help in [subcommand.render_help(), subcommand.render_long_help()] {
+                let help = help.to_string();
+                assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+            }
+        }
         let status = root.find_subcommand_mut("status").unwrap().render_help().to_string();
         assert!(
             status.contains("vrrp-user status 10.0.0.100") && status.contains("  4   there"),

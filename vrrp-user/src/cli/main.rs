@@ -41,7 +41,7 @@ pub fn main() -> ExitCode {
         signals::unblock();
     }
     let (daemon, level) = (run.is_some(), run.and_then(|run| run.log_level));
-    let log = match logger::start(daemon, level) {
+    let log = match logger::start(daemon, level, clock::stamp) {
         Ok(log) => log,
         Err(error) => {
             complain(&format!("cannot start the log: {error}"));

@@ -6,6 +6,7 @@
 //! takes something again.
 
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -141,9 +142,9 @@ fn text(record: &Record<'_>) -> String {
 }
 
 /// Installs the logger for this process, with `level`, else `RUST_LOG`, else `info`. `buffered` for the daemon;
-/// what only lives for one command may wait for stderr.
+/// what only lives for one command may wait for stderr. `now` is the time of a line, for people.
 /// Errors: the thread cannot be started.
-pub fn start(buffered: bool, level: Option<LevelFilter>) -> io::Result<Log> {
+pub fn start(buffered: bool, level: Option<LevelFilter>, now: fn() -> String) -> io::Result<Log> {
     let mut builder = Builder::from_env(env_logger::Env::default().default_filter_or("info"));
     if let Some(level) = level {
         builder.filter_level(level);
@@ -153,8 +154,8 @@ pub fn start(buffered: bool, level: Option<LevelFilter>) -> io::Result<Log> {
             out.write_all(journal_lines(record.level(), &text(record)).as_bytes())
         });
     } else {
-        builder.format(|out, record| {
-            let (time, level) = (out.timestamp_millis(), record.level());
+        builder.format(move |out, record| {
+            let (time, level) = (now(), record.level());
             let style = out.default_level_style(level);
             writeln!(out, "{time} {style}{level:<5}{style:#} {}", text(record))
         });
@@ -162,8 +163,7 @@ pub fn start(buffered: bool, level: Option<LevelFilter>) -> io::Result<Log> {
     let shared = Arc::<Shared>::default();
     if buffered {
         // For a pipe the logger cannot find out by itself.
-        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        if io::stderr().is_terminal() && !set("NO_COLOR") && !set("RUST_LOG_STYLE") {
+        if io::stderr().is_terminal() && takes_colours(|name| std::env::var_os(name)) {
             builder.write_style(WriteStyle::Always);
         }
         builder.target(Target::Pipe(Box::new(Entrance(Arc::clone(&shared)))));
@@ -173,6 +173,13 @@ pub fn start(buffered: bool, level: Option<LevelFilter>) -> io::Result<Log> {
     }
     builder.init();
     Ok(Log(shared))
+}
+
+/// Whether a terminal is to have colours, by the environment, where that leaves it to us.
+fn takes_colours(variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    let set = |name| variable(name).is_some_and(|value| !value.is_empty());
+    let dumb = variable("TERM").is_some_and(|term| term == "dumb");
+    !dumb && !set("NO_COLOR") && !set("RUST_LOG_STYLE")
 }
 
 /// Writes what comes, for ever.
@@ -225,6 +232,17 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+
+    #[test]
+    fn a_log_has_colours_where_the_terminal_takes_them() {
+        let with = |variables: &[(&str, &str)]| {
+            takes_colours(|name| {
+                variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
+            })
+        };
+        assert!(with(&[]) && with(&[("TERM", "xterm"), ("NO_COLOR", "")]));
+        assert!(!with(&[("TERM", "dumb")]) && !with(&[("TERM", "xterm"), ("NO_COLOR", "1")]));
+    }
 
     #[test]
     fn each_line_of_the_journal_has_its_priority() {
