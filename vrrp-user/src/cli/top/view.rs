@@ -416,7 +416,11 @@ fn draw_pane(frame: &mut Frame<'_>, model: &mut Model, pane: Pane, area: Rect, t
     };
     let (lines, width) = (usize::from(inside.height), usize::from(inside.width));
     let text: Vec<Line<'_>> = match pane {
-        Pane::Problems if model.problems().is_empty() => vec![Line::from("nothing is wrong").dim()],
+        Pane::Problems if model.problems().is_empty() => {
+            let known = model.reading.as_ref().is_some_and(|it| is_running(&it.daemon));
+            let said = if known { "nothing is wrong" } else { "not known without a daemon" };
+            vec![Line::from(said).dim()]
+        }
         Pane::Problems => {
             let problems = model.problems().iter().flat_map(|problem| wrap(problem, width, 4));
             problems.map(Line::red).collect()
@@ -465,9 +469,19 @@ fn draw_box(frame: &mut Frame<'_>, title: &str, lines: &[String], area: Rect) {
     frame.render_widget(Paragraph::new(text).block(block), place);
 }
 
+/// Whether somebody says what is wrong.
+fn is_running(daemon: &Daemon) -> bool {
+    match daemon {
+        Daemon::Running { .. } => true,
+        Daemon::Unreadable(_) | Daemon::Stopped(_) | Daemon::Nothing(_) => false,
+    }
+}
+
 fn refusals(model: &Model, width: usize) -> Vec<Line<'static>> {
     if model.refused.is_empty() {
-        return vec![Line::from("nothing was refused").dim()];
+        let counted = model.reading.as_ref().is_some_and(|reading| reading.no_maps.is_none());
+        let said = if counted { "nothing was refused" } else { "not known without counters" };
+        return vec![Line::from(said).dim()];
     }
     let head = format!("{:<17} {:>9} {:>6}  {}", "REASON", "PACKETS", "PER s", "LAST FROM");
     let mut text = vec![Line::from(cut(&head, width)).dim()];
@@ -722,6 +736,26 @@ mod tests {
         assert!(shown.contains("\ncustomer-with-a-long-name eth0 "), "{shown}");
         let said = shown.lines().find(|line| line.starts_with("no counters: ")).unwrap();
         assert!(said.ends_with('…'), "{said}");
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_said_to_be_well() {
+        let mut model = model(3);
+        let panes = |model: &mut Model, daemon, no_maps: Option<&str>| {
+            let no_maps = no_maps.map(str::to_owned);
+            model.update(Reading { daemon, no_maps, problems: Vec::new(), ..reading(3, 104.0) });
+            model.refused.clear();
+            screen(model, 200, 50)
+        };
+        let running = || Daemon::Running { pid: 1, uptime_s: 1.0, config: String::new() };
+        let shown = panes(&mut model, running(), None);
+        assert!(shown.contains("nothing is wrong") && shown.contains("nothing was refused"));
+        let shown = panes(&mut model, running(), Some("no bpffs"));
+        assert!(shown.contains("nothing is wrong") && !shown.contains("nothing was"), "{shown}");
+        assert!(shown.contains("not known without counters"), "{shown}");
+        let shown = panes(&mut model, Daemon::Stopped("it is gone".to_owned()), None);
+        assert!(!shown.contains("nothing is wrong"), "{shown}");
+        assert!(shown.contains("not known without a daemon"), "{shown}");
     }
 
     fn mouse(model: &mut Model, kind: MouseEventKind, x: usize, y: usize) -> bool {
