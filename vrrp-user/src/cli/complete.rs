@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::path::Path;
 
 use clap_complete::CompletionCandidate;
 
@@ -31,11 +32,17 @@ pub fn interfaces() -> Vec<CompletionCandidate> {
     candidates(status().map_or_else(|| entries("/sys/class/net"), of_routers))
 }
 
-/// Instances that have a folder, as those do that run or were killed.
+/// Instances that run or were killed.
 pub fn instances() -> Vec<CompletionCandidate> {
     let folder = Instance::default().runtime_dir();
-    let all = folder.parent().map(|all| entries(&all.display().to_string()));
-    candidates(all.unwrap_or_default())
+    candidates(folder.parent().map(instances_in).unwrap_or_default())
+}
+
+/// Those of a folder: each has one with a lock. The BPF filesystem that a daemon mounts where there is none is beside them.
+fn instances_in(folder: &Path) -> BTreeSet<String> {
+    let mut names = entries(&folder.display().to_string());
+    names.retain(|name| folder.join(name).join("lock").exists());
+    names
 }
 
 /// States of routers.
@@ -90,6 +97,16 @@ mod tests {
         assert_eq!(named("vrrp-user status -i lab ", Some("edge")), "lab");
         assert_eq!(named("vrrp-user status --instance=lab x", None), "lab");
         assert_eq!(named("vrrp-user status -i ../..", None), "default");
+    }
+
+    #[test]
+    fn what_is_no_instance_is_not_named() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["edge", "bpf"] {
+            fs::create_dir(directory.path().join(name)).unwrap();
+        }
+        fs::write(directory.path().join("edge/lock"), "").unwrap();
+        assert_eq!(instances_in(directory.path()), BTreeSet::from(["edge".to_owned()]));
     }
 
     #[test]
