@@ -636,6 +636,7 @@ mod tests {
         KeyCode as Key, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
     };
 
+    use super::super::model::Reading;
     use super::super::model::tests::{model, reading};
     use super::*;
     use crate::docs_tests::sample;
