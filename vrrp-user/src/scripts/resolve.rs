@@ -60,13 +60,16 @@ impl fmt::Display for Unusable {
     }
 }
 
+/// Words, user and network namespace of a command.
+type Asked = (Vec<String>, String, Option<Netns>);
+
 /// Resolves the commands of one configuration.
 pub struct Resolver<'a> {
     settings: &'a Settings,
     ours: Account,
     users: HashMap<String, Result<Account, Unusable>>,
     default: Option<Result<Account, Unusable>>,
-    scripts: HashMap<(Vec<String>, String, Option<Netns>), Result<Arc<Script>, Unusable>>,
+    scripts: HashMap<Asked, Result<Arc<Script>, Unusable>>,
     /// Where those run that are resolved from now on.
     pub netns: Option<Netns>,
     /// What the user should know.
