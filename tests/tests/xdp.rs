@@ -7,6 +7,8 @@
 
 #[path = "xdp/fence.rs"]
 mod fence;
+#[path = "xdp/hmac.rs"]
+mod hmac;
 #[path = "xdp/ipv6.rs"]
 mod ipv6;
 #[path = "xdp/ours.rs"]

@@ -70,7 +70,8 @@ fn structs(out: &mut String) {
         PeerCounters { adverts, last_seen_ns, priority, outranks_full_ns, resigns_full_ns }
         TtlRange { min, max, reserved }
         Control {
-            abi_version, pid, started_ns, readable_since, reserved, adopted_ns, namespace, object, source_key
+            abi_version, pid, started_ns, readable_since, reserved, adopted_ns, namespace, object, source_key,
+            realtime_offset
         }
         RxEvent {
             ktime_ns, ifindex, reason, slot, vlan, source, destination, family, ttl, wire_len, payload_len, reserved,

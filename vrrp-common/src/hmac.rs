@@ -27,7 +27,7 @@ const IPV6: u8 = 6;
 /// The longest message that can have a trailer, bytes.
 pub const MAX_SIGNED_LEN: usize = MAX_VRRP_LEN - TRAILER_LEN;
 /// Blocks of the longest one, with the padding.
-const MAX_BLOCKS: usize = (PSEUDO_LEN + MAX_VRRP_LEN + 9).div_ceil(BLOCK_LEN);
+pub const MAX_BLOCKS: usize = (PSEUDO_LEN + MAX_VRRP_LEN + 9).div_ceil(BLOCK_LEN);
 
 /// How a trailer begins.
 #[repr(C)]
@@ -120,10 +120,65 @@ pub fn prepare(key: &[u8]) -> HmacKey {
     HmacKey { inner: half(0x36), outer: half(0x5c) }
 }
 
+/// What the check of one signature works on, in memory of the caller's: the stack of the kernel side has no room for it.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Work {
+    /// The block that is hashed.
+    pub block: Block,
+    /// Of the key: [`HmacKey::outer`].
+    pub outer: [u32; 8],
+    /// What is signed before the message ([`pseudo`]), as it stands in memory.
+    pub pseudo: [u32; PSEUDO_LEN / 4],
+    /// Where in the frame the message is.
+    pub offset: u32,
+    /// Bytes of it.
+    pub len: u32,
+    /// Where in the frame its trailer is; 0 if it has none.
+    pub trailer: u32,
+    /// The [`Sequence`] in that, once it was read.
+    pub sequence: u64,
+}
+
+impl Work {
+    /// Takes the advertisement that is to be checked, of this version.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "shorter than a frame")]
+    pub fn set_advert<A: Address>(&mut self, advert: &Advert<A>, version: u8) {
+        let header = Header(advert.header);
+        let [a, b, c, d]: [u32; 4] = bytemuck::cast(advert.source.to_field());
+        let begin = u32::from_ne_bytes([ip_version(A::FAMILY), header.version(), header.vrid(), 0]);
+        self.pseudo = [begin, a, b, c, d];
+        (self.offset, self.len) = (advert.offset as u32, advert.len as u32);
+        self.trailer = trailer(advert, version).unwrap_or(0) as u32;
+    }
+
+    /// Who has sent it to the router of a slot.
+    #[inline(always)]
+    pub fn peer(&self, slot: u32) -> PeerKey {
+        let [_, a, b, c, d] = self.pseudo;
+        PeerKey { slot, source: bytemuck::cast([a, b, c, d]) }
+    }
+
+    /// Takes a key.
+    pub fn set_key(&mut self, key: &HmacKey) {
+        (self.block.state, self.outer) = (key.inner, key.outer);
+    }
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self::zeroed()
+    }
+}
+
 /// What a signature is checked by, besides the frame.
 pub trait Signatures: Load {
-    /// A key of a router.
-    fn hmac_key(&self, id: &HmacKeyId) -> Option<HmacKey>;
+    /// What the check works on, which nobody else has. `None` never happens, which the verifier does not know.
+    fn work(&mut self) -> Option<&mut Work>;
+
+    /// Takes a key of a router ([`Work::set_key`]). False where there is none.
+    fn take_key(&mut self, id: &HmacKeyId) -> bool;
 
     /// The last sequence that was accepted of a source.
     fn mark(&self, peer: &PeerKey) -> Option<Sequence>;
@@ -134,31 +189,43 @@ pub trait Signatures: Load {
     /// The clock of this host.
     fn clock(&self) -> Sequence;
 
-    /// Puts `len` bytes at `offset` of the frame, 1 to [`BLOCK_LEN`] and a multiple of four, into a block, `AT` bytes behind its
-    /// beginning. Those must have been summed.
+    /// Puts `len` bytes at `offset` of the frame, 1 to [`BLOCK_LEN`] and a multiple of four, into the block, `AT` bytes behind its
+    /// beginning. False where there are not so many.
+    fn copy_words<const AT: usize>(&mut self, offset: usize, len: usize) -> bool;
+
+    /// Nothing in the block.
     #[inline(always)]
-    fn copy_words<const AT: usize>(&mut self, block: &mut Block, offset: usize, len: usize) {
-        let places = block.words.iter_mut().skip(AT / 4).take(len / 4);
-        for (place, at) in places.zip((offset..).step_by(4)) {
-            *place = u32::from_ne_bytes(self.load_at(at).unwrap_or([0; 4]));
+    fn clear(&mut self) {
+        if let Some(work) = self.work() {
+            work.block.words = [0; 16];
         }
+    }
+
+    /// Takes the block into its state.
+    #[inline(always)]
+    fn compress(&mut self) {
+        if let Some(work) = self.work() {
+            compress(&mut work.block);
+        }
+    }
+
+    /// [`hash_block`] of so many blocks. False where one fails.
+    #[inline(always)]
+    fn hash_blocks(&mut self, blocks: usize, offset: usize, end: usize) -> bool {
+        (0..blocks).all(|number| hash_block(self, number, offset, end))
     }
 }
 
-/// The checks of a router that has keys, on an advertisement that has passed all others: [`Reason::Accepted`], or the first one that
-/// fails. What costs little comes first.
+/// The checks of a router that has keys, on the advertisement in the work, whose length and way are right: [`Reason::Accepted`], or
+/// the first one that fails. What costs little comes first.
 #[inline(always)]
-pub fn check<A: Address>(
-    path: &mut impl Signatures,
-    block: &mut Block,
-    advert: &Advert<A>,
-    entry: &RouterEntry,
-    peer: &PeerKey,
-) -> Reason {
-    let Some(at) = trailer(advert, entry.version) else {
+pub fn check(path: &mut impl Signatures, entry: &RouterEntry) -> Reason {
+    let Some(work) = path.work() else { return Reason::HmacMissing };
+    let (at, peer) = (work.trailer as usize, &work.peer(entry.slot));
+    if at == 0 {
         let unsigned = entry.hmac & hmac::UNSIGNED != 0;
         return if unsigned { Reason::Accepted } else { Reason::HmacMissing };
-    };
+    }
     let Some(head) = path.load_at::<HEAD_LEN>(at) else { return Reason::Truncated };
     let Head { ext_type, key_id, reserved: [r0, r1], sequence } = bytemuck::cast(head);
     if ext_type != HMAC_SHA256_128 || r0 | r1 != 0 {
@@ -170,70 +237,95 @@ pub fn check<A: Address>(
         return Reason::HmacStale;
     }
     let id = HmacKeyId::new(entry.slot, key_id);
-    let Some(key) = path.hmac_key(&id) else { return Reason::HmacUnknownKey };
+    if !path.take_key(&id) {
+        return Reason::HmacUnknownKey;
+    }
     // Before the signature, which costs more: that of a replayed one is right.
     let counts = |mark: &Sequence| !by_clock || mark.is_within(entry.hmac_window, clock);
     if path.mark(peer).filter(counts).is_some_and(|mark| !sequence.is_after(mark)) {
         return Reason::HmacReplay;
     }
-    if !is_authentic(path, block, advert, &key, at) {
-        return Reason::HmacBad;
+    if let Some(work) = path.work() {
+        work.sequence = sequence.0;
     }
-    // What cannot be remembered could be replayed.
-    if path.set_mark(peer, sequence) { Reason::Accepted } else { Reason::HmacReplay }
+    if is_authentic(path) { Reason::Accepted } else { Reason::HmacBad }
 }
 
-/// Whether the trailer at `at` in the frame has the signature of the message before it.
+/// Remembers that the advertisement in the work was accepted of a source: behind all checks, as somebody might change what the
+/// signature does not cover and send it before it arrives.
 #[inline(always)]
-fn is_authentic<A: Address>(
-    path: &mut impl Signatures,
-    block: &mut Block,
-    advert: &Advert<A>,
-    key: &HmacKey,
-    at: usize,
-) -> bool {
-    let Some(tag) = path.load_at::<TAG_LEN>(at + HEAD_LEN) else { return false };
-    let header = Header(advert.header);
-    // Where the message ends, and where what is not zero of it.
-    let end = PSEUDO_LEN + advert.len;
-    let present = end - TAG_LEN;
-    block.state = key.inner;
-    for number in 0..MAX_BLOCKS {
-        let start = number * BLOCK_LEN;
-        if start >= end + 9 {
-            break;
-        }
-        clear(block);
-        if number == 0 {
-            let len = (present - PSEUDO_LEN).min(BLOCK_LEN - PSEUDO_LEN);
-            path.copy_words::<PSEUDO_LEN>(block, advert.offset, len);
-            let ip = ip_version(A::FAMILY);
-            block.words[0] = u32::from_ne_bytes([ip, header.version(), header.vrid(), 0]);
-            let [a, b, c, d]: [u32; 4] = bytemuck::cast(advert.source.to_field());
-            (block.words[1], block.words[2], block.words[3], block.words[4]) = (a, b, c, d);
-            // The checksum of the message.
-            block.words[6] &= u32::from_ne_bytes([0xff, 0xff, 0, 0]);
-        } else if start < present {
-            let len = (present - start).min(BLOCK_LEN);
-            path.copy_words::<0>(block, advert.offset + (start - PSEUDO_LEN), len);
-        }
-        pad(block, start, end);
-        compress(block);
+pub fn remember(path: &mut impl Signatures, peer: &PeerKey) -> Reason {
+    let Some(work) = path.work() else { return Reason::HmacReplay };
+    let (trailer, sequence) = (work.trailer, Sequence(work.sequence));
+    // What cannot be remembered could be replayed.
+    if trailer == 0 || path.set_mark(peer, sequence) {
+        Reason::Accepted
+    } else {
+        Reason::HmacReplay
     }
-    outer(block, key);
+}
+
+/// Whether the trailer has the signature of the message before it, by the key that was taken.
+#[inline(always)]
+fn is_authentic(path: &mut impl Signatures) -> bool {
+    let Some(work) = path.work() else { return false };
+    let (offset, len) = (work.offset as usize, work.len as usize);
+    // Where what is hashed ends, and with the mark and the length behind it (FIPS 180-4 section 5.1.1).
+    let end = PSEUDO_LEN + len;
+    let blocks = (end + 9).div_ceil(BLOCK_LEN);
+    if blocks > MAX_BLOCKS || !path.hash_blocks(blocks, offset, end) {
+        return false;
+    }
+    let Some(work) = path.work() else { return false };
+    let inner = work.block.state;
+    path.clear();
+    let Some(work) = path.work() else { return false };
+    outer(work, inner);
+    path.compress();
+    let Some(work) = path.work() else { return false };
+    let at = work.trailer as usize + HEAD_LEN;
+    let Some(tag) = path.load_at::<TAG_LEN>(at) else { return false };
     let [a, b, c, d]: [u32; 4] = bytemuck::cast(tag);
-    let [w, x, y, z, ..] = block.state;
+    let Some(work) = path.work() else { return false };
+    let [w, x, y, z, ..] = work.block.state;
     // All of it, wherever they differ.
     (a ^ w.to_be()) | (b ^ x.to_be()) | (c ^ y.to_be()) | (d ^ z.to_be()) == 0
 }
 
-/// Nothing in the block.
+/// Takes the block of this number into the state, of what is hashed of the message at `offset` in the frame, which ends at `end`
+/// behind its beginning: that is [`PSEUDO_LEN`] bytes before the message. False where the frame ends before it.
 #[inline(always)]
-fn clear(block: &mut Block) {
-    macro_rules! words {
-        ($($n:literal)*) => { $(block.words[$n] = 0;)* };
+pub fn hash_block(
+    path: &mut (impl Signatures + ?Sized),
+    number: usize,
+    offset: usize,
+    end: usize,
+) -> bool {
+    let start = number * BLOCK_LEN;
+    // Where zeros stand for the signature.
+    let present = end - TAG_LEN;
+    path.clear();
+    if number == 0 {
+        let len = (present - PSEUDO_LEN).min(BLOCK_LEN - PSEUDO_LEN);
+        if !path.copy_words::<PSEUDO_LEN>(offset, len) {
+            return false;
+        }
+        let Some(work) = path.work() else { return false };
+        let words = &mut work.block.words;
+        let [a, b, c, d, e] = work.pseudo;
+        (words[0], words[1], words[2], words[3], words[4]) = (a, b, c, d, e);
+        // The checksum of the message.
+        words[6] &= u32::from_ne_bytes([0xff, 0xff, 0, 0]);
+    } else if start < present {
+        let len = (present - start).min(BLOCK_LEN);
+        if !path.copy_words::<0>(offset + (start - PSEUDO_LEN), len) {
+            return false;
+        }
     }
-    words!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+    let Some(work) = path.work() else { return false };
+    pad(&mut work.block, start, end);
+    path.compress();
+    true
 }
 
 /// The padding of a message that ends at `end`, a multiple of four, as far as it is in the block that begins at `start` (FIPS 180-4 section
@@ -260,18 +352,16 @@ fn pad(block: &mut Block, start: usize, end: usize) {
 /// Bits of what the outer hash is of: a block of the key, and the inner hash.
 const OUTER_BITS: u32 = (64 + 32) * 8;
 
-/// From the hash of the inner block to the HMAC.
+/// From the hash of the inner blocks to the outer one, in a block of zeros.
 #[inline(always)]
-fn outer(block: &mut Block, key: &HmacKey) {
-    let [a, b, c, d, e, f, g, h] = block.state;
-    clear(block);
+fn outer(work: &mut Work, [a, b, c, d, e, f, g, h]: [u32; 8]) {
+    let block = &mut work.block;
     let words = &mut block.words;
     (words[0], words[1], words[2], words[3]) = (a.to_be(), b.to_be(), c.to_be(), d.to_be());
     (words[4], words[5], words[6], words[7]) = (e.to_be(), f.to_be(), g.to_be(), h.to_be());
     words[8] = 0x8000_0000_u32.to_be();
     words[15] = OUTER_BITS.to_be();
-    block.state = key.outer;
-    compress(block);
+    block.state = work.outer;
 }
 
 const _: () = assert!(PSEUDO_LEN + VRRP_HEADER_LEN < BLOCK_LEN);

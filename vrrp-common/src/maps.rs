@@ -14,7 +14,7 @@ pub const ABI_VERSION: u32 = 23;
 pub const READABLE_SINCE: u32 = 16;
 /// A digest of all layouts and numbers of that version; a test says what to do when they differ.
 #[cfg(test)]
-pub(crate) const ABI_DIGEST: u64 = 0x19a5_f3c8_ac74_5a6f;
+pub(crate) const ABI_DIGEST: u64 = 0x0b27_0a41_1809_a7ef;
 
 /// Hash, [`RouterKey`] -> [`RouterEntry`]: which routers live here and what they accept.
 pub const ROUTERS: &str = "ROUTERS";
@@ -64,9 +64,11 @@ pub const VIRTUAL_MAC_SET: &str = "VIRTUAL_MAC_SET";
 
 /// Hash, [`HmacKeyId`] -> [`HmacKey`], written by the daemon. For no reader.
 pub const HMAC_KEYS: &str = "HMAC_KEYS";
-/// Hash, [`PeerKey`] -> `u64`, written by whoever checks: the sequence ([`crate::hmac::Sequence`]) of the last signed advertisement
-/// that was accepted of a source.
+/// Hash, [`PeerKey`] -> `u64`, written by whoever checks: the sequence ([`crate::hmac::Sequence`]) of the last signed
+/// advertisement that was accepted of a source.
 pub const HMAC_MARKS: &str = "HMAC_MARKS";
+/// Array of one program, written by the daemon: the XDP program that checks signatures. For no reader.
+pub const HMAC_XDP: &str = "HMAC_XDP";
 
 /// Time between two reports of a foreign claim to one held address, nanoseconds.
 pub const CLAIM_WINDOW_NS: u64 = 500_000_000;
@@ -76,6 +78,8 @@ pub const SOURCE_KEY: &str = "SOURCE_KEY";
 
 /// The XDP program's name in the object and in `bpftool prog`.
 pub const XDP_PROGRAM: &str = "vrrp_xdp";
+/// The one that checks signatures, in the place of that one for routers that have them.
+pub const HMAC_XDP_PROGRAM: &str = "vrrp_hmac_xdp";
 /// The tc ingress program's name in the object and in `bpftool prog`.
 pub const INGRESS_PROGRAM: &str = "vrrp_ingress";
 /// The one that reads no packet in place.
@@ -187,8 +191,9 @@ pub struct HmacKeyId {
 impl HmacKeyId {
     /// The key of that number of the router at `slot`.
     #[inline(always)]
-    pub const fn new(slot: u32, key_id: u8) -> Self {
-        Self { slot, key_id, reserved: [0; 3] }
+    pub fn new(slot: u32, key_id: u8) -> Self {
+        // By words: the compiler would make a call of memset for three bytes.
+        bytemuck::cast([slot, u32::from_ne_bytes([key_id, 0, 0, 0])])
     }
 }
 
@@ -621,6 +626,13 @@ pub struct Control {
     pub object: u64,
     /// [`SOURCE_KEY`] of its programs.
     pub source_key: u64,
+    /// By how many nanoseconds `CLOCK_REALTIME` is ahead of `CLOCK_MONOTONIC`, written anew whenever somebody sets the clock.
+    pub realtime_offset: u64,
+}
+
+offsets! {
+    Control:
+    CONTROL_REALTIME_OFFSET = realtime_offset
 }
 
 impl Control {

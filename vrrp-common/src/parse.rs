@@ -705,20 +705,30 @@ pub fn advert<A: Address>(frame: &mut impl Load, packet: &Packet<A>) -> Result<A
 /// ours: [`Reason::Accepted`], or the first check that fails.
 #[inline(always)]
 pub fn check<A: Address>(frame: &mut impl Load, advert: &Advert<A>, entry: &RouterEntry) -> Reason {
-    match refusal::<A, false>(frame, advert, entry) {
-        Ok(()) => Reason::Accepted,
-        Err(reason) => reason,
-    }
+    let refusal = way_refusal(frame, advert, entry)
+        .and_then(|()| contents_refusal::<A, false>(frame, advert, entry));
+    reason(refusal)
 }
 
-/// The same where messages may have a trailer ([`crate::hmac`]), which the checksum does not cover over IPv4.
+/// Those of them on the way that a message has come, and on what it is.
 #[inline(always)]
-pub fn check_signed<A: Address>(
+pub fn check_way<A: Address>(frame: &impl Load, advert: &Advert<A>, entry: &RouterEntry) -> Reason {
+    reason(way_refusal(frame, advert, entry))
+}
+
+/// The others, where a message may have a trailer ([`crate::hmac`]), which the checksum does not cover over IPv4.
+#[inline(always)]
+pub fn check_contents<A: Address>(
     frame: &mut impl Load,
     advert: &Advert<A>,
     entry: &RouterEntry,
 ) -> Reason {
-    match refusal::<A, true>(frame, advert, entry) {
+    reason(contents_refusal::<A, true>(frame, advert, entry))
+}
+
+#[inline(always)]
+fn reason(refusal: Result<(), Reason>) -> Reason {
+    match refusal {
         Ok(()) => Reason::Accepted,
         Err(reason) => reason,
     }
@@ -756,8 +766,8 @@ fn uncovered<A: Address>(frame: &impl Load, advert: &Advert<A>, version: u8) -> 
 }
 
 #[inline(always)]
-fn refusal<A: Address, const SIGNED: bool>(
-    frame: &mut impl Load,
+fn way_refusal<A: Address>(
+    frame: &impl Load,
     advert: &Advert<A>,
     entry: &RouterEntry,
 ) -> Result<(), Reason> {
@@ -777,8 +787,16 @@ fn refusal<A: Address, const SIGNED: bool>(
     ensure(header.version() == entry.version, Reason::Version)?;
     ensure(header.message_type() == TYPE_ADVERTISEMENT, Reason::PacketType)?;
 
-    let len = advert.len;
-    ensure(header.fits(entry.version, size_of::<A>(), len), Reason::VrrpLength)?;
+    ensure(header.fits(entry.version, size_of::<A>(), advert.len), Reason::VrrpLength)
+}
+
+#[inline(always)]
+fn contents_refusal<A: Address, const SIGNED: bool>(
+    frame: &mut impl Load,
+    advert: &Advert<A>,
+    entry: &RouterEntry,
+) -> Result<(), Reason> {
+    let (header, len) = (Header(advert.header), advert.len);
     let mut sum = u64::from(frame.sum(advert.offset, len).ok_or(Reason::Truncated)?);
     let mut covered = len;
     if SIGNED {

@@ -16,8 +16,8 @@ use crate::lease;
 use crate::maps::{
     Budget, Held, Lease, PEER_ADVERTS, PEER_LAST_SEEN, PEER_OUTRANKS, PEER_PRIORITY, PEER_RESIGNS,
     PeerCounters, PeerKey, RouterEntry, RouterKey, SLOT_ACK, SLOT_ADVERTS, SLOT_FILTER,
-    SLOT_LAST_SEEN, SLOT_MASTER_SEEN, SLOT_PRIORITY_ZERO, SLOT_REFUSED, Slot, TtlRange, state,
-    transport,
+    SLOT_LAST_SEEN, SLOT_MASTER_SEEN, SLOT_PRIORITY_ZERO, SLOT_REFUSED, Slot, TtlRange,
+    hmac as hmac_flags, state, transport,
 };
 use crate::parse::{self, Address, Advert, Load, Packet};
 use crate::reason::{Reason, ReasonSet};
@@ -25,7 +25,6 @@ use crate::report::{
     Class, LIMIT, LOWER_LIMIT, Limit, MASTER_LIMIT, MasterSeen, REFUSAL_LIMIT, REFUSAL_WINDOW_NS,
     ReportFilter, SOURCE_LIMIT, Unreported, mix, source_tag,
 };
-use crate::sha256::Block;
 use crate::shared::SharedWords;
 use crate::{MAX_VRRP_LEN, VRRP_HEADER_LEN};
 
@@ -107,9 +106,97 @@ pub trait Datapath: Load + Routers {
 }
 
 /// What becomes of a packet of protocol 112, as the index of a [`Reason`]; all that is to be done about it is done, but
-/// for [`report_refusal`].
+/// for [`report_refusal`]. One of a router with signed advertisements is left to [`receive_signed`].
 #[inline(always)]
 pub fn receive<A: Address>(path: &mut impl Datapath, packet: &Packet<A>) -> u32 {
+    receive_checked(path, packet, |entry| entry.hmac == 0, check)
+}
+
+/// The same of routers with signed advertisements, and of no others, in three steps, each of which has a stack to itself in the kernel
+/// side. This is the first one: what comes before the signature.
+#[inline(always)]
+pub fn begin_signed<A: Address>(
+    path: &mut (impl Datapath + Signatures),
+    packet: &Packet<A>,
+) -> u32 {
+    let mut advert = match parse::advert(path, packet) {
+        Ok(advert) => advert,
+        Err(reason) => return reason.index(),
+    };
+    // As in `receive_checked`.
+    advert.offset = forget(path, advert.offset);
+    advert.len = forget(path, advert.len);
+    let Some(entry) = path.router(&advert.key(path.ifindex())) else {
+        return Reason::UnknownVrid.index();
+    };
+    let entry = entry.as_ref();
+    if !is_signed(entry) {
+        return Reason::HmacUnchecked.index();
+    }
+    let peer = &PeerKey { slot: entry.slot, source: advert.source.to_field() };
+    let reason = check_way(path, &advert, entry, peer);
+    path.keep_refused(advert.header);
+    if let Some(work) = path.work() {
+        work.set_advert(&advert, entry.version);
+    }
+    charge(path, entry, reason);
+    reason.index()
+}
+
+/// The second step: the signature.
+#[inline(always)]
+pub fn check_signature(path: &mut (impl Datapath + Signatures), entry: &RouterEntry) -> u32 {
+    let reason = hmac::check(path, entry);
+    charge(path, entry, reason);
+    reason.index()
+}
+
+/// The third step, with all the rest.
+#[inline(always)]
+pub fn finish_signed<A: Address>(
+    path: &mut (impl Datapath + Signatures),
+    packet: &Packet<A>,
+) -> u32 {
+    path.keep_refused([0; VRRP_HEADER_LEN]);
+    receive_checked(path, packet, is_signed, check_signed_contents)
+}
+
+/// The checks that come behind a signature, which is remembered then.
+#[inline(always)]
+fn check_signed_contents<A: Address>(
+    path: &mut (impl Signatures + Routers),
+    advert: &Advert<A>,
+    entry: &RouterEntry,
+    peer: &PeerKey,
+) -> Reason {
+    let reason = parse::check_contents(path, advert, entry);
+    if reason == Reason::Accepted { hmac::remember(path, peer) } else { reason }
+}
+
+/// Whether the advertisements of a router are to be signed, and not by an authentication header.
+#[inline(always)]
+fn is_signed(entry: &RouterEntry) -> bool {
+    entry.hmac & hmac_flags::KEYS != 0
+}
+
+/// Counts a refusal for the router that it was meant for.
+#[inline(always)]
+fn charge(path: &impl Datapath, entry: &RouterEntry, reason: Reason) {
+    if reason != Reason::Accepted
+        && reason.is_for_router()
+        && let Some(slot) = path.slot(entry.slot)
+    {
+        slot.increment::<SLOT_REFUSED>();
+    }
+}
+
+#[inline(always)]
+fn receive_checked<A: Address, D: Datapath>(
+    path: &mut D,
+    packet: &Packet<A>,
+    is_ours: impl FnOnce(&RouterEntry) -> bool,
+    check: impl FnOnce(&mut D, &Advert<A>, &RouterEntry, &PeerKey) -> Reason,
+) -> u32 {
     let now = path.now();
     let mut advert = match parse::advert(path, packet) {
         Ok(advert) => advert,
@@ -123,7 +210,7 @@ pub fn receive<A: Address>(path: &mut impl Datapath, packet: &Packet<A>) -> u32 
     };
     let entry = entry.as_ref();
     let Some(slot) = path.slot(entry.slot) else { return Reason::UnknownVrid.index() };
-    if entry.hmac != 0 {
+    if !is_ours(entry) {
         return Reason::HmacUnchecked.index();
     }
     // In one place on the stack for all look-ups: the verifier of Linux 6.1 does not let every copy be written.
@@ -160,11 +247,10 @@ pub fn check<A: Address>(
     reason
 }
 
-/// The same of a router that may have keys: they are checked with what the other checks have left, by means of a block of memory.
+/// The same of a router that may have keys, by which a signature is checked before anything counts that a message says.
 #[inline(always)]
 pub fn check_signed<A: Address>(
     frame: &mut (impl Signatures + Routers),
-    block: &mut Block,
     advert: &Advert<A>,
     entry: &RouterEntry,
     peer: &PeerKey,
@@ -172,12 +258,30 @@ pub fn check_signed<A: Address>(
     if entry.hmac == 0 {
         return check(frame, advert, entry, peer);
     }
-    let mut reason = parse::check_signed(frame, advert, entry);
-    if reason == Reason::Accepted && entry.transport == transport::PEERS {
-        reason = parse::check_peer(advert, frame.allowed(peer).as_ref());
+    let mut reason = check_way(frame, advert, entry, peer);
+    if reason == Reason::Accepted {
+        if let Some(work) = frame.work() {
+            work.set_advert(advert, entry.version);
+        }
+        reason = hmac::check(frame, entry);
     }
     if reason == Reason::Accepted {
-        reason = hmac::check(frame, block, advert, entry, peer);
+        reason = check_signed_contents(frame, advert, entry, peer);
+    }
+    reason
+}
+
+/// The checks that come before a signature.
+#[inline(always)]
+fn check_way<A: Address>(
+    frame: &(impl Load + Routers),
+    advert: &Advert<A>,
+    entry: &RouterEntry,
+    peer: &PeerKey,
+) -> Reason {
+    let reason = parse::check_way(frame, advert, entry);
+    if reason == Reason::Accepted && entry.transport == transport::PEERS {
+        return parse::check_peer(advert, frame.allowed(peer).as_ref());
     }
     reason
 }

@@ -44,21 +44,48 @@ impl Block {
     pub const fn new(state: [u32; 8]) -> Self {
         Self { words: [0; 16], state, work: [0; 8] }
     }
+
+    /// Puts `len` bytes at `offset` of a frame in ordinary memory into the block, `AT` bytes behind its beginning. False where
+    /// there are not so many, there or here.
+    pub fn copy_words<const AT: usize>(&mut self, frame: &[u8], offset: usize, len: usize) -> bool {
+        let from = frame.get(offset..).and_then(|rest| rest.get(..len));
+        let block: &mut [u8] = bytemuck::cast_slice_mut(&mut self.words);
+        let to = block.get_mut(AT..).and_then(|rest| rest.get_mut(..len));
+        match (from, to) {
+            (Some(from), Some(to)) => {
+                to.copy_from_slice(from);
+                true
+            }
+            (None, _) | (_, None) => false,
+        }
+    }
 }
 
 /// Takes the block into the state.
 ///
 /// In parts that are not inlined: of all rounds in one, the compiler keeps more at hand than the stack of the kernel side has
 /// room for.
-#[inline(never)]
+#[inline(always)]
 pub fn compress(block: &mut Block) {
     block.work = block.state;
     rounds::<0>(block);
     rounds::<8>(block);
+    schedule::<0>(block);
+    schedule::<4>(block);
+    schedule::<8>(block);
+    schedule::<12>(block);
     rounds::<16>(block);
     rounds::<24>(block);
+    schedule::<0>(block);
+    schedule::<4>(block);
+    schedule::<8>(block);
+    schedule::<12>(block);
     rounds::<32>(block);
     rounds::<40>(block);
+    schedule::<0>(block);
+    schedule::<4>(block);
+    schedule::<8>(block);
+    schedule::<12>(block);
     rounds::<48>(block);
     rounds::<56>(block);
     let [a, b, c, d, e, f, g, h] = block.work;
@@ -80,7 +107,7 @@ fn rounds<const FIRST: usize>(block: &mut Block) {
     macro_rules! round {
         ($($n:literal)*) => {
             $({
-                let word = word::<FIRST, $n>(block);
+                let word = u32::from_be(block.words[const { (FIRST + $n) % 16 }]);
                 let s1 = e.rotate_right(6) ^ e.rotate_right(11) ^ e.rotate_right(25);
                 let choice = (e & f) ^ (!e & g);
                 let t1 = h.wrapping_add(s1).wrapping_add(choice);
@@ -96,23 +123,24 @@ fn rounds<const FIRST: usize>(block: &mut Block) {
     block.work = [a, b, c, d, e, f, g, h];
 }
 
-/// The word of the schedule for a round, which takes the place of an older one.
-#[inline(always)]
-fn word<const FIRST: usize, const N: usize>(block: &mut Block) -> u32 {
-    let at = const { (FIRST + N) % 16 };
-    let mut word = block.words[at];
-    if FIRST < 16 {
-        word = u32::from_be(word);
-    } else {
-        let x = block.words[const { (FIRST + N + 1) % 16 }];
-        let s0 = x.rotate_right(7) ^ x.rotate_right(18) ^ x >> 3;
-        let y = block.words[const { (FIRST + N + 14) % 16 }];
-        let s1 = y.rotate_right(17) ^ y.rotate_right(19) ^ y >> 10;
-        let z = block.words[const { (FIRST + N + 9) % 16 }];
-        word = word.wrapping_add(s0).wrapping_add(z).wrapping_add(s1);
+/// The next four words of the schedule, in the place of the last ones and as those stand in memory.
+#[inline(never)]
+fn schedule<const FIRST: usize>(block: &mut Block) {
+    let words = &mut block.words;
+    macro_rules! word {
+        ($($n:literal)*) => {
+            $({
+                let x = u32::from_be(words[const { (FIRST + $n + 1) % 16 }]);
+                let s0 = x.rotate_right(7) ^ x.rotate_right(18) ^ x >> 3;
+                let y = u32::from_be(words[const { (FIRST + $n + 14) % 16 }]);
+                let s1 = y.rotate_right(17) ^ y.rotate_right(19) ^ y >> 10;
+                let z = u32::from_be(words[const { (FIRST + $n + 9) % 16 }]);
+                let word = u32::from_be(words[FIRST + $n]).wrapping_add(s0).wrapping_add(z).wrapping_add(s1);
+                words[FIRST + $n] = word.to_be();
+            })*
+        };
     }
-    block.words[at] = word;
-    word
+    word!(0 1 2 3);
 }
 
 #[cfg(test)]

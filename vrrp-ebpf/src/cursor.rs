@@ -7,12 +7,13 @@ use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::{
     bpf_csum_diff, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
 };
+use aya_ebpf::programs::XdpContext;
 use vrrp_common::parse::{self, Address, DIGEST_BLOCK, Load, Packet, UNTAGGED, VLAN_ID};
 use vrrp_common::report::mix;
 use vrrp_common::sample::SAMPLE_PAYLOAD_LEN;
 use vrrp_common::{MAX_ADDRESSES, MAX_VRRP_LEN, VRRP_AUTH_LEN, VRRP_HEADER_LEN};
 
-use crate::maps::{CSUM_MAX, PAYLOAD_ROOM, Record, SCRATCH};
+use crate::maps::{CSUM_MAX, HMAC_XDP, PAYLOAD_ROOM, Record, SCRATCH};
 
 // As many pieces as `sum` and `sum_rest` sum.
 const _: () = assert!(MAX_VRRP_LEN <= 8 * CSUM_MAX && PAYLOAD_ROOM == 8 * CSUM_MAX);
@@ -184,6 +185,9 @@ pub trait Linear: Context {
     /// mistake it, and forgets there what the compared registers hold. Of an address that was just read it knows no
     /// outcome.
     fn linear(self) -> (usize, usize);
+
+    /// Goes over to the program that checks signatures, and comes back where there is none, as for tc.
+    fn go_to_checker(self);
 }
 
 impl Linear for XdpBuff {
@@ -194,6 +198,12 @@ impl Linear for XdpBuff {
             let data = ptr::read_volatile(&raw const (*self.0).data);
             (data as usize, ptr::read_volatile(&raw const (*self.0).data_end) as usize)
         }
+    }
+
+    #[inline(always)]
+    fn go_to_checker(self) {
+        // SAFETY: nothing that has a destructor is alive where this is called.
+        unsafe { HMAC_XDP.tail_call(&XdpContext::new(self.0), 0) };
     }
 }
 
@@ -206,6 +216,9 @@ impl Linear for SkBuff {
             (data as usize, ptr::read_volatile(&raw const (*self.0).data_end) as usize)
         }
     }
+
+    #[inline(always)]
+    fn go_to_checker(self) {}
 }
 
 /// Bytes up to the end of an IPv6 header behind an Ethernet header: what is read in the fast way.
@@ -298,6 +311,9 @@ pub trait Headers: Load + Sized {
     /// Bytes of a frame whose headers have been walked through: nothing is kept for it from before, so that the verifier need
     /// not tell apart by which way that was.
     fn again<const N: usize>(frame: Self::Frame, offset: usize) -> Option<[u8; N]>;
+
+    /// Goes over to the program that checks signatures, and comes back where there is none.
+    fn go_to_checker(frame: Self::Frame);
 }
 
 /// In place, which costs next to nothing.
@@ -314,6 +330,11 @@ impl<C: Linear> Headers for InPlace<C> {
     #[inline(always)]
     fn again<const N: usize>(frame: C, offset: usize) -> Option<[u8; N]> {
         in_place(frame, offset)
+    }
+
+    #[inline(always)]
+    fn go_to_checker(frame: C) {
+        frame.go_to_checker();
     }
 }
 
@@ -377,6 +398,9 @@ impl Headers for Copied {
             frame.copy(offset, start, N).then(|| bytes(start as usize))
         }
     }
+
+    #[inline(always)]
+    fn go_to_checker(_: SkBuff) {}
 }
 
 impl Load for Copied {

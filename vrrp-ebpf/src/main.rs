@@ -17,6 +17,8 @@ mod datapath;
 #[cfg(any(target_arch = "bpf", clippy))]
 mod fence;
 #[cfg(any(target_arch = "bpf", clippy))]
+mod hmac;
+#[cfg(any(target_arch = "bpf", clippy))]
 mod maps;
 #[cfg(any(target_arch = "bpf", clippy))]
 mod sample;
@@ -36,7 +38,7 @@ mod entry {
     use vrrp_common::virtual_mac::words;
 
     use crate::cursor::{Copied, Headers, InPlace, SkBuff, XdpBuff};
-    use crate::{datapath, maps, tc_egress, virtual_mac, xdp_ingress};
+    use crate::{datapath, hmac, maps, tc_egress, virtual_mac, xdp_ingress};
 
     /// `TCX_NEXT` (linux/bpf.h), and `TC_ACT_UNSPEC` (linux/pkt_cls.h): the packet goes on to the next program.
     const TCX_NEXT: i32 = -1;
@@ -47,9 +49,20 @@ mod entry {
     #[xdp(frags)]
     #[allow(clippy::needless_pass_by_value, reason = "so that the attribute understands it")]
     pub fn vrrp_xdp(ctx: XdpContext) -> u32 {
-        let Some(reason) = xdp_ingress::classify::<InPlace<_>>(XdpBuff(ctx.ctx)) else {
-            return XDP_PASS;
-        };
+        xdp_verdict(xdp_ingress::classify::<InPlace<_>>(XdpBuff(ctx.ctx)))
+    }
+
+    /// Advertisements for routers that sign theirs: that one calls it.
+    #[xdp(frags)]
+    #[allow(clippy::needless_pass_by_value, reason = "so that the attribute understands it")]
+    pub fn vrrp_hmac_xdp(ctx: XdpContext) -> u32 {
+        xdp_verdict(hmac::classify(XdpBuff(ctx.ctx)))
+    }
+
+    /// Counts a reason, for an XDP program.
+    #[inline(always)]
+    fn xdp_verdict(reason: Option<u32>) -> u32 {
+        let Some(reason) = reason else { return XDP_PASS };
         maps::count(reason);
         if ReasonSet::DROPPED.contains(reason) { XDP_DROP } else { XDP_PASS }
     }

@@ -5,10 +5,13 @@
 use core::ptr;
 
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
-use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
+use aya_ebpf::btf_maps::{
+    Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, ProgramArray, RingBuf,
+};
 use aya_ebpf::macros::btf_map;
 use vrrp_common::MAX_VRRP_LEN;
 use vrrp_common::event::RxEvent;
+use vrrp_common::hmac::Work;
 use vrrp_common::maps::{
     BUDGETS_PER_ROUTER, Control, DAEMON_COUNTERS, DEFAULT_ENTRIES, Held, HmacKey, HmacKeyId, Lease,
     PeerCounters, PeerKey, RING_BYTES, RouterEntry, RouterInfo, RouterKey, Slot, TtlRange,
@@ -67,6 +70,9 @@ pub static HMAC_KEYS: HashMap<HmacKeyId, HmacKey, ENTRIES, { BPF_F_NO_PREALLOC a
 #[btf_map]
 pub static HMAC_MARKS: HashMap<PeerKey, u64, ENTRIES, { BPF_F_NO_PREALLOC as usize }> =
     HashMap::new();
+/// The program that checks signatures, if there is one.
+#[btf_map]
+pub static HMAC_XDP: ProgramArray<1> = ProgramArray::new();
 #[btf_map]
 pub static COUNTERS: Array<u64, { DAEMON_COUNTERS as usize }, MMAPABLE> = Array::new();
 /// Records of varying length, so without a value type: libbpf refuses one.
@@ -147,6 +153,8 @@ pub struct Record {
     pub entry: RouterEntry,
     /// What a source begins with that is not in `PEERS` yet.
     pub peer: PeerCounters,
+    /// What the check of a signature works on. A copy into a block may reach so far, as the verifier believes.
+    pub work: Work,
 }
 
 /// Adds one to a counter that several CPUs may write.

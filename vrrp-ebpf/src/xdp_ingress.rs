@@ -2,7 +2,7 @@
 
 use vrrp_common::ah::{self, IPPROTO_AH};
 use vrrp_common::event::NO_SLOT;
-use vrrp_common::parse::{self, IPPROTO_ICMPV6, V4, V6};
+use vrrp_common::parse::{self, IPPROTO_ICMPV6, Packet, V4, V6};
 use vrrp_common::reason::{Reason, ReasonSet};
 use vrrp_common::receive::{self, Datapath};
 
@@ -19,7 +19,7 @@ pub fn classify<H: Headers>(ctx: H::Frame) -> Option<u32> {
     let (slot, offset) = if let Some(packet) = parse::network::<V4>(&frame, ethertype) {
         let vlan = ctx.vlans(packet.vlan);
         if packet.is_vrrp() {
-            return Some(vrrp::<_, V4>(ctx, packet.offset, vlan, AT_ONCE));
+            return Some(vrrp::<H, V4>(ctx, packet.offset, vlan, AT_ONCE));
         }
         // The number unknown, as with IPv6 below.
         if unknown(packet.protocol.into(), ctx.ifindex()) == IPPROTO_AH.into() {
@@ -42,7 +42,7 @@ pub fn classify<H: Headers>(ctx: H::Frame) -> Option<u32> {
             NO_VRRP
         };
         if chain != NO_VRRP {
-            return Some(vrrp::<_, V6>(ctx, packet.offset, vlan, unknown(chain, ctx.ifindex())));
+            return Some(vrrp::<H, V6>(ctx, packet.offset, vlan, unknown(chain, ctx.ifindex())));
         }
         let slot = count_vip(ctx, vlan, packet.destination);
         if packet.protocol == IPPROTO_ICMPV6
@@ -63,32 +63,49 @@ pub fn classify<H: Headers>(ctx: H::Frame) -> Option<u32> {
 }
 
 /// A [`parse::Chain`] in one number: bytes, and the reason above them. Of a packet without extension headers:
-const AT_ONCE: u32 = Reason::Accepted.index() << 16;
+pub const AT_ONCE: u32 = Reason::Accepted.index() << 16;
 /// And of one that has nothing to do with VRRP.
-const NO_VRRP: u32 = u32::MAX;
+pub const NO_VRRP: u32 = u32::MAX;
 
 /// What the extension headers of an IPv6 packet lead to.
 ///
 /// Not inlined, for the reason of [`receive`].
 #[inline(never)]
-fn chain<C: Context>(ctx: C, offset: usize, next_header: u8) -> u32 {
+pub fn chain<C: Context>(ctx: C, offset: usize, next_header: u8) -> u32 {
     match parse::chain(&Frame::new(ctx), offset, next_header) {
         Some(found) => found.reason.index() << 16 | u32::from(found.extensions),
         None => NO_VRRP,
     }
 }
 
-/// The verdict on a packet of protocol 112 whose IP header is at `offset`, behind tags with these two VLAN IDs, and with
-/// what `chain` says before the message.
 #[inline(always)]
-fn vrrp<C: Context, A: Family>(ctx: C, offset: usize, vlan: [u16; 2], chain: u32) -> u32 {
+fn vrrp<H: Headers, A: Family>(ctx: H::Frame, offset: usize, vlan: [u16; 2], chain: u32) -> u32 {
+    judge::<_, A>(ctx, offset, vlan, chain, receive::<_, A>, |reason| {
+        if reason == Reason::HmacUnchecked.index() {
+            H::go_to_checker(ctx);
+        }
+    })
+}
+
+/// The verdict on a packet of protocol 112 whose IP header is at `offset`, behind tags with these two VLAN IDs, and with
+/// what `chain` says before the message. `refused` is told of it before anything else comes of a packet that is not accepted.
+#[inline(always)]
+pub fn judge<C: Context, A: Family>(
+    ctx: C,
+    offset: usize,
+    vlan: [u16; 2],
+    chain: u32,
+    receive: impl FnOnce(C, usize, u32, u16) -> u32,
+    refused: impl FnOnce(u32),
+) -> u32 {
     let vlan = bytemuck::cast(vlan);
     let (mut reason, extensions) = (chain >> 16, chain as u16);
     if reason == Reason::Accepted.index() {
-        reason = unknown(receive::<C, A>(ctx, offset, vlan, extensions), ctx.ifindex());
+        reason = unknown(receive(ctx, offset, vlan, extensions), ctx.ifindex());
     }
     if reason != Reason::Accepted.index() {
-        note::<C, A>(ctx, offset, vlan, extensions, reason);
+        refused(reason);
+        note::<C, A>(ctx, offset, vlan, extensions, unknown(reason, ctx.ifindex()));
     }
     reason
 }
@@ -148,6 +165,18 @@ fn count_vip<C: Context, A: Family>(ctx: C, vlan: [u16; 2], destination: A) -> u
 /// would not do for all together. So what it is called with are numbers, and it reads the IP header anew.
 #[inline(never)]
 fn receive<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32, extensions: u16) -> u32 {
+    received::<C, A>(ctx, offset, vlan, extensions, receive::receive)
+}
+
+/// The same inlined, by one of two ways to judge.
+#[inline(always)]
+pub fn received<C: Context, A: Family>(
+    ctx: C,
+    offset: usize,
+    vlan: u32,
+    extensions: u16,
+    judge: impl FnOnce(&mut Frame<C>, &Packet<A>) -> u32,
+) -> u32 {
     let Some(packet) = &packet::<C, A>(ctx, offset, vlan, extensions) else {
         return Reason::Truncated.index();
     };
@@ -156,5 +185,5 @@ fn receive<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32, extensions: 
     if !frame.take_record() {
         return Reason::UnknownVrid.index();
     }
-    receive::receive(&mut frame, packet)
+    judge(&mut frame, packet)
 }

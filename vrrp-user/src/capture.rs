@@ -129,8 +129,8 @@ pub struct Facts {
     pub tcx: bool,
     /// A router there has a virtual MAC address.
     pub virtual_mac: bool,
-    /// A router there has signed advertisements.
-    pub signed: bool,
+    /// A router there has signed advertisements: the modes whose programs check them.
+    pub signed: Option<ModeSet>,
     /// A router there has an authentication header.
     pub ah: bool,
     /// Somebody else keeps stopping the ring buffer through which programs report.
@@ -220,7 +220,7 @@ pub enum PlanReason {
     /// The stack drops what is for another Ethernet address than the interface's own, unless a tc program says otherwise
     /// (`bpf_skb_change_type`): what XDP changes in the frame does not matter to it.
     VirtualMac,
-    /// Only the daemon checks signatures.
+    /// Signatures are checked by the programs of no better mode.
     Signed,
     /// Only the daemon checks authentication headers.
     Ah,
@@ -248,7 +248,7 @@ impl PlanReason {
                 "routers have virtual MAC addresses there, and XDP cannot take frames to one for ours"
             }
             Self::Signed => {
-                "routers have signed advertisements there, which only the daemon checks"
+                "routers have signed advertisements there, which no program of a better mode checks"
             }
             Self::Ah => {
                 "routers have authentication headers there (auth_type AH), which only the daemon checks"
@@ -290,11 +290,18 @@ pub fn routed(interface: &str) -> String {
 /// What is to be tried on an interface. What the configuration names comes first, whatever it cannot see, and what is
 /// better is not tried.
 pub fn plan(best: Option<CaptureMode>, facts: Facts) -> Plan {
-    if facts.signed {
-        return Plan { modes: vec![CaptureMode::Raw], why: Some(PlanReason::Signed) };
-    }
     if facts.ah {
         return Plan { modes: vec![CaptureMode::Raw], why: Some(PlanReason::Ah) };
+    }
+    if let Some(checks) = facts.signed {
+        let Plan { modes, why } = plan(best, Facts { signed: None, ..facts });
+        let can = |mode: &CaptureMode| *mode == CaptureMode::Raw || checks.contains(*mode);
+        let (mut able, others): (Vec<_>, Vec<_>) = modes.into_iter().partition(can);
+        if able.is_empty() {
+            able.push(CaptureMode::Raw);
+        }
+        let why = if others.is_empty() { why } else { Some(PlanReason::Signed) };
+        return Plan { modes: able, why };
     }
     if facts.ring_taken && best != Some(CaptureMode::Raw) {
         return Plan { modes: vec![CaptureMode::Raw], why: Some(PlanReason::RingTaken) };
@@ -318,7 +325,7 @@ fn wanted(best: Option<CaptureMode>, facts: Facts) -> Plan {
 
 fn auto(facts: Facts) -> Plan {
     use CaptureMode::{Generic, Native, Raw, Tc};
-    let Facts { aggregate, vlans_above, tcx, virtual_mac, signed: _, ah: _, .. } = facts;
+    let Facts { aggregate, vlans_above, tcx, virtual_mac, .. } = facts;
     // Without tcx, a tc program outlives a daemon that is killed.
     let in_stack = if tcx { [Tc, Generic, Raw] } else { [Generic, Tc, Raw] };
     if vlans_above {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use vrrp_common::maps::Lease;
 use vrrp_user::api::Order;
-use vrrp_user::capture::{CaptureMode, Failure};
+use vrrp_user::capture::{CaptureMode, Failure, ModeSet};
 use vrrp_user::core::netlink::{AssignedAddress, Hook, HookState};
 use vrrp_user::core::notification::Found;
 use vrrp_user::core::prepared::Prepared;
@@ -350,6 +350,7 @@ impl Host {
             listening: now,
             since_boot: now,
             tcx: true,
+            signature_modes: ModeSet::default(),
             source_key: key,
             first_ident: 1,
             manager: None,

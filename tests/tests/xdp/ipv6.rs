@@ -167,6 +167,13 @@ impl Frame {
     }
 }
 
+/// An advertisement with a trailer, which its checksum covers; `trailer` makes that for a message and a source.
+pub fn signed(vrid: u8, addresses: u8, trailer: impl Fn(&[u8], &[u8]) -> Vec<u8>) -> Vec<u8> {
+    let mut frame = Frame::v3(vrid, addresses);
+    frame.message.extend(trailer(&frame.message, &frame.source));
+    frame.bytes()
+}
+
 /// Sends a packet to [`V3_PEERS`], from there and with that hop limit.
 fn to_peers(frame: &mut Frame, source: [u8; 16], hop_limit: u8) {
     (frame.source, frame.destination, frame.hop_limit) = (source, LOCAL, hop_limit);

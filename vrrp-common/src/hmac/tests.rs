@@ -25,6 +25,7 @@ struct Host {
     marks: BTreeMap<[u8; 16], u64>,
     room: usize,
     clock: u64,
+    work: Work,
 }
 
 impl Load for Host {
@@ -59,8 +60,20 @@ impl Routers for Host {
 }
 
 impl Signatures for Host {
-    fn hmac_key(&self, id: &HmacKeyId) -> Option<HmacKey> {
-        self.keys.get(&id.key_id).copied()
+    fn work(&mut self) -> Option<&mut Work> {
+        Some(&mut self.work)
+    }
+
+    fn take_key(&mut self, id: &HmacKeyId) -> bool {
+        let key = self.keys.get(&id.key_id);
+        if let Some(key) = key {
+            self.work.set_key(key);
+        }
+        key.is_some()
+    }
+
+    fn copy_words<const AT: usize>(&mut self, offset: usize, len: usize) -> bool {
+        self.work.block.copy_words::<AT>(&self.bytes, offset, len)
     }
 
     fn mark(&self, peer: &PeerKey) -> Option<Sequence> {
@@ -123,7 +136,10 @@ fn host(frame: &str) -> (Host, RouterEntry) {
     }
     let head = bytes.len() - TRAILER_LEN;
     let clock = u64::from_be_bytes(bytes[head + 4..head + 12].try_into().expect("eight"));
-    (Host { bytes, keys: keys(), marks: BTreeMap::new(), room: 4, clock }, entry)
+    (
+        Host { bytes, keys: keys(), marks: BTreeMap::new(), room: 4, clock, work: Work::default() },
+        entry,
+    )
 }
 
 fn judge(host: &mut Host, entry: &RouterEntry) -> Reason {
@@ -133,8 +149,7 @@ fn judge(host: &mut Host, entry: &RouterEntry) -> Reason {
             Err(reason) => return reason,
         };
         let peer = PeerKey { slot: entry.slot, source: advert.source.to_field() };
-        let mut block = Block::new([7; 8]);
-        receive::check_signed(host, &mut block, &advert, entry, &peer)
+        receive::check_signed(host, &advert, entry, &peer)
     }
     match parse::ipv4(host) {
         Some(packet) => with::<V4>(host, entry, &packet),
@@ -258,13 +273,17 @@ fn by_hand(key: &HmacKey, text: &[u8]) -> [u8; 32] {
     padded.push(0x80);
     padded.resize((padded.len() + 8).next_multiple_of(64) - 8, 0);
     padded.extend(((text.len() as u64 + 64) * 8).to_be_bytes());
-    let mut block = Block::new(key.inner);
+    let mut work = Work::default();
+    work.set_key(key);
     for bytes in padded.chunks(64) {
-        block.words = bytemuck::pod_read_unaligned(bytes);
-        compress(&mut block);
+        work.block.words = bytemuck::pod_read_unaligned(bytes);
+        compress(&mut work.block);
     }
-    outer(&mut block, key);
-    bytemuck::cast(block.state.map(u32::to_be))
+    let inner = work.block.state;
+    work.block.words = [0; 16];
+    outer(&mut work, inner);
+    compress(&mut work.block);
+    bytemuck::cast(work.block.state.map(u32::to_be))
 }
 
 #[test]
@@ -347,7 +366,8 @@ proptest! {
         let mut entry = RouterEntry { version: 3, hmac: KEYS, hmac_window: 5, ..RouterEntry::default() };
         entry.destination[0] = if v6 { 0xff } else { 224 };
         let keys = [(3, prepare(&key))].into();
-        let mut host = Host { bytes, keys, marks: BTreeMap::new(), room: 4, clock: 9 << 32 };
+        let (marks, work) = (BTreeMap::new(), Work::default());
+        let mut host = Host { bytes, keys, marks, room: 4, clock: 9 << 32, work };
         let reason = judge(&mut host, &entry);
         prop_assert_eq!(reason == Reason::Accepted, damage.is_none(), "{:?}", reason);
     }

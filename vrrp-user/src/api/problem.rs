@@ -93,6 +93,8 @@ pub enum LimitationKind {
     NoTcx,
     /// Links cannot be pinned.
     NoLinkPins,
+    /// Signatures are checked by the daemon.
+    NoSignatures,
 }
 
 impl LimitationKind {

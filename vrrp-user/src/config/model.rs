@@ -66,6 +66,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether any router has signed advertisements.
+    pub fn is_signed(&self) -> bool {
+        self.routers.iter().any(|router| router.hmac.is_some())
+    }
+
     /// For each router the place of its sync group in [`Self::groups`], if it is in one.
     pub fn memberships(&self) -> Vec<Option<usize>> {
         let members = self.groups.iter().enumerate();

@@ -23,7 +23,7 @@ impl Core {
         let facts = Facts {
             tcx: self.tcx,
             virtual_mac,
-            signed,
+            signed: signed.then_some(self.signature_modes),
             ah,
             ring_taken: self.reception.ring.is_abandoned(),
             programs_taken: self.reception.abandoned(iface),

@@ -11,7 +11,7 @@ use super::netlink::{Answer, AssignedAddress, Event, Hook, HookState, Link};
 use super::notification::Found;
 use super::prepared::Read;
 use super::send_failures::Errno;
-use crate::capture::Failure;
+use crate::capture::{Failure, ModeSet};
 use crate::core::interface_id::{InterfaceId, NamespaceId};
 use crate::engine::types::{Health, ObjectId, RouterId};
 
@@ -126,6 +126,8 @@ pub enum Input<'a> {
     PinsLost(String),
     /// The clock of this host was set: it is that many nanoseconds ahead of the time by which inputs come.
     ClockSet { realtime_offset: u64 },
+    /// From now on the programs of these modes check signatures.
+    SignatureModes(ModeSet),
     /// The daemon is to hand over and to end.
     Stop,
 }

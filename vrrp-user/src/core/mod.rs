@@ -115,7 +115,7 @@ use self::stop::Stopping;
 use self::tracking::Tracking;
 pub use self::tx_queue::{BATCH, Frame, Tag, TxQueue};
 use self::watch::Watch;
-use crate::capture;
+use crate::capture::{self, ModeSet};
 use crate::engine::Engine;
 use crate::engine::time::Nanos;
 use crate::engine::types::{Action, RouterId, RouterView, State};
@@ -208,6 +208,8 @@ pub struct Core {
     unsaid: BTreeSet<RouterId>,
     frames: TxQueue,
     idents: Idents,
+    /// The modes whose programs check signatures.
+    signature_modes: ModeSet,
     /// By how many nanoseconds the clock that signs (`CLOCK_REALTIME`) is ahead of ours.
     realtime_offset: u64,
     unannounced: Unannounced,
@@ -375,6 +377,7 @@ impl Core {
             Input::PinsMended { dir, count } => self.pins_mended(&dir, count),
             Input::PinsLost(error) => self.pins_lost(error),
             Input::ClockSet { realtime_offset } => self.realtime_offset = realtime_offset,
+            Input::SignatureModes(modes) => self.signature_modes = modes,
             Input::Stop => self.stop(),
         }
     }

@@ -34,6 +34,7 @@ use super::tracking::Tracking;
 use super::tx_queue::TxQueue;
 use super::watch::Watch;
 use super::{Core, Counter, Phase, Pins, Sizes, TIDY};
+use crate::capture::ModeSet;
 use crate::config::model::Config;
 use crate::engine::Engine;
 use crate::engine::time::Nanos;
@@ -61,6 +62,8 @@ pub struct Boot {
     pub sizes: Sizes,
     /// Whether the kernel attaches tc programs by links.
     pub tcx: bool,
+    /// The modes whose programs check signatures.
+    pub signature_modes: ModeSet,
     /// What sources are told apart by in a [`vrrp_common::report::ReportFilter`].
     pub source_key: u64,
     /// Where the numbers of IPv4 packets begin: another one than that of the last run.
@@ -223,6 +226,7 @@ impl Core {
             tracking,
             frames: TxQueue::default(),
             idents: Idents::new(boot.first_ident),
+            signature_modes: boot.signature_modes,
             realtime_offset: 0,
             unannounced: Unannounced::default(),
             later: VecDeque::new(),
@@ -327,6 +331,7 @@ impl Core {
             | Input::PinsMended { .. }
             | Input::PinsLost(_)
             | Input::ClockSet { .. }
+            | Input::SignatureModes(_)
             | Input::Stop) => self.handle_running(other),
         }
         self.begin_if_ready();

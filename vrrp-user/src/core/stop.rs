@@ -57,6 +57,7 @@ impl Core {
                 }
             }
             Input::ClockSet { realtime_offset } => self.realtime_offset = realtime_offset,
+            Input::SignatureModes(modes) => self.signature_modes = modes,
             // What is decided from now on would be for nothing.
             Input::Received { .. }
             | Input::Damaged { .. }

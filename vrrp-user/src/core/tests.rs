@@ -25,7 +25,7 @@ use super::prepared::{Prepared, Refusal};
 use super::*;
 use crate::api::Order;
 use crate::api::error::ErrorKind;
-use crate::capture::{CaptureMode, Failure};
+use crate::capture::{CaptureMode, Failure, ModeSet};
 use crate::config;
 use crate::engine::adoption::NotAdopted;
 use crate::engine::types::{Cause, Health, ObjectId};
@@ -106,6 +106,7 @@ impl Host {
             listening: now,
             since_boot: now,
             tcx: true,
+            signature_modes: ModeSet::default(),
             source_key: 7,
             first_ident: 1,
             predecessor,

@@ -106,6 +106,8 @@ struct Driver {
 struct Reading {
     number: u64,
     read: Result<(Prepared, Plan), Refusal>,
+    /// Of the programs that check signatures, if there had to be some for it.
+    signatures: Option<bpf::Signatures>,
 }
 
 /// The sources that the loop waits on.
@@ -166,8 +168,7 @@ impl Driver {
                     }
                 }
                 () = sources.clock.set() => {
-                    let realtime_offset = timer::realtime_offset();
-                    self.handle(timer::now(), Input::ClockSet { realtime_offset });
+                    self.clock_set();
                 }
                 report = self.netlink.next() => self.reported(report)?,
                 Some(report) = sources.tracked.recv() => self.tracked(report),
@@ -335,9 +336,23 @@ impl Driver {
         self.handle(timer::now(), input);
     }
 
+    /// Somebody may have set the clock.
+    fn clock_set(&mut self) {
+        let realtime_offset = timer::realtime_offset();
+        if let Err(error) = self.datapath.set_realtime_offset(realtime_offset) {
+            log::error!("{}", bpf::chain(&error));
+        }
+        self.handle(timer::now(), Input::ClockSet { realtime_offset });
+    }
+
     /// Hands in a configuration that was read. Its scripts stay here until they are asked for.
     fn read(&mut self, reading: Reading) {
-        let Reading { number, read } = reading;
+        let Reading { number, read, signatures } = reading;
+        if let Some(signatures) = signatures {
+            self.datapath.set_signatures(Some(signatures));
+            let modes = self.datapath.signature_modes();
+            self.handle(timer::now(), Input::SignatureModes(modes));
+        }
         let read = read.map(|(prepared, plan)| {
             if number == self.reading {
                 self.plan = plan;

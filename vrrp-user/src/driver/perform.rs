@@ -445,16 +445,19 @@ impl Driver {
         memory::unlock();
         let (path, mut settings) = (self.config_path.clone(), self.settings.clone());
         settings.options.running = Some(running);
-        let sender = self.readings.clone();
+        let (sender, loader) = (self.readings.clone(), self.datapath.signature_loader());
         let work = move || {
             sched::behind_everything();
+            let read = reload::read(&path, &settings);
+            let is_signed = read.as_ref().is_ok_and(|(prepared, _)| prepared.config.is_signed());
+            let signatures = loader.filter(|_| is_signed).map(|loader| loader.load());
             // Nobody waits any more when the daemon stops.
-            let _ = sender.send(Reading { number, read: reload::read(&path, &settings) });
+            let _ = sender.send(Reading { number, read, signatures });
         };
         if let Err(error) = thread::Builder::new().name("reload".to_owned()).spawn(work) {
             let error = ErrorKind::ReaderFailed.because(format!("cannot start a thread: {error}"));
             let read = Err(error.into());
-            let _ = self.readings.send(Reading { number, read });
+            let _ = self.readings.send(Reading { number, read, signatures: None });
         }
     }
 

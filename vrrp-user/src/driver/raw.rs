@@ -7,13 +7,12 @@ use std::ops::Range;
 
 use vrrp_common::VRRP_HEADER_LEN;
 use vrrp_common::event::{NO_SLOT, RxEvent};
-use vrrp_common::hmac::{Sequence, Signatures};
+use vrrp_common::hmac::{Sequence, Signatures, Work};
 use vrrp_common::maps::{HmacKey, HmacKeyId, PeerKey, RouterEntry, RouterKey, TtlRange, hmac};
 use vrrp_common::parse::{self, Address, Advert, Load, Packet};
 use vrrp_common::reason::Reason;
 use vrrp_common::receive::{self, Routers};
 use vrrp_common::report::REFUSAL_WINDOW_NS;
-use vrrp_common::sha256::Block;
 
 mod ah;
 
@@ -92,6 +91,7 @@ struct Frame<'a, R> {
     at: Nanos,
     /// What is to be remembered of it.
     mark: Option<(PeerKey, Sequence)>,
+    work: Work,
 }
 
 impl<R: Routers> Routers for Frame<'_, R> {
@@ -129,8 +129,20 @@ impl<R> Load for Frame<'_, R> {
 }
 
 impl<R: HmacMaps> Signatures for Frame<'_, R> {
-    fn hmac_key(&self, id: &HmacKeyId) -> Option<HmacKey> {
-        self.routers.key(id)
+    fn work(&mut self) -> Option<&mut Work> {
+        Some(&mut self.work)
+    }
+
+    fn take_key(&mut self, id: &HmacKeyId) -> bool {
+        let key = self.routers.key(id);
+        if let Some(key) = &key {
+            self.work.set_key(key);
+        }
+        key.is_some()
+    }
+
+    fn copy_words<const AT: usize>(&mut self, offset: usize, len: usize) -> bool {
+        self.work.block.copy_words::<AT>(self.bytes, offset, len)
     }
 
     fn mark(&self, peer: &PeerKey) -> Option<Sequence> {
@@ -227,9 +239,8 @@ fn check_packet<A: Address>(
     };
     let entry = entry.as_ref();
     let peer = PeerKey { slot: entry.slot, source: advert.source.to_field() };
-    let mut block = Block::new([0; 8]);
     let reason = if entry.hmac & hmac::AH == 0 {
-        receive::check_signed(&mut frame, &mut block, &advert, entry, &peer)
+        receive::check_signed(&mut frame, &advert, entry, &peer)
     } else {
         ah::without_header(receive::check(&mut frame, &advert, entry, &peer))
     };
@@ -295,6 +306,7 @@ impl Driver {
                 routers: &self.datapath,
                 at: received.at,
                 mark: None,
+                work: Work::default(),
             };
             let number = self.datapath.places.iface_number(interface);
             let association = |id| self.core.ah(id);
@@ -390,7 +402,8 @@ mod tests {
     impl Six {
         fn checked(&self, bytes: &[u8]) -> Option<Judgement> {
             let at = Nanos(5);
-            let frame = Frame { bytes, for_other_host: false, routers: self, at, mark: None };
+            let (mark, work) = (None, Work::default());
+            let frame = Frame { bytes, for_other_host: false, routers: self, at, mark, work };
             check(frame, 2, |_| None)
         }
     }
@@ -432,7 +445,8 @@ mod tests {
 
     fn checked(bytes: &[u8], for_other_host: bool, ifindex: u32) -> Option<Judgement> {
         let at = Nanos(5);
-        let frame = Frame { bytes, for_other_host, routers: &One, at, mark: None };
+        let (mark, work) = (None, Work::default());
+        let frame = Frame { bytes, for_other_host, routers: &One, at, mark, work };
         check(frame, ifindex, |_| None)
     }
 

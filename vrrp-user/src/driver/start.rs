@@ -390,6 +390,8 @@ impl Driver {
             scripts = Some(started);
         }
         let is_unusable = matches!(pinned, Found::Unusable);
+        let is_same_object =
+            matches!(&pinned, Found::Pins(control, _) if control.object == bpf::OBJECT_DIGEST);
         let (sizes, adopts) = match &pinned {
             Found::Pins(control, sizes) => (*sizes, Some(*control)),
             // Its programs have the other maps.
@@ -417,12 +419,20 @@ impl Driver {
                 log::warn!("{why}; {}", modes::WITHOUT_BPF);
             }
         }
+        if is_same_object {
+            datapath.adopt_signatures();
+        }
+        if config.is_signed() && !datapath.knows_signatures() {
+            let loader = datapath.signature_loader();
+            datapath.set_signatures(loader.map(|loader| loader.load()));
+        }
         let adopted = predecessor.as_ref().map(|predecessor| predecessor.started);
         datapath.write_control(&Control {
             adopted_ns: adopted.map_or(0, |_| started.0),
             namespace: netns::number(),
             object: bpf::OBJECT_DIGEST,
             source_key: datapath.source_key(),
+            realtime_offset: timer::realtime_offset(),
             abi_version: build::abi_version(),
             ..Control::new(process::id(), adopted.unwrap_or(started).0)
         })?;
@@ -459,6 +469,7 @@ impl Driver {
             since_boot: timer::since_boot(),
             sizes,
             tcx: datapath.has_tcx(),
+            signature_modes: datapath.signature_modes(),
             source_key: datapath.source_key(),
             // Another number than that of the last run.
             first_ident: u16::try_from(process::id() & 0xffff).unwrap_or_default(),
@@ -513,8 +524,7 @@ impl Driver {
         for (namespace, presence) in presences {
             driver.handle(timer::now(), Input::Namespace { namespace, presence });
         }
-        let realtime_offset = timer::realtime_offset();
-        driver.handle(timer::now(), Input::ClockSet { realtime_offset });
+        driver.clock_set();
         match driver.not_watched.take() {
             Some(source) => Err(Error::Os { what: "cannot watch what is tracked", source }),
             None => Ok((driver, sources)),

@@ -17,6 +17,7 @@ mod others;
 mod own;
 mod pins;
 mod senders;
+mod signatures;
 mod slots;
 mod vips;
 mod virtual_macs;
@@ -29,14 +30,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aya::Ebpf;
 use aya::maps::{MapData, RingBuf};
 use aya::programs::{SchedClassifier, Xdp};
+use aya::{Ebpf, EbpfLoader};
 use vrrp_common::maps::{
-    ALLOWED, BUDGETS_PER_ROUTER, CONTROL, COUNTERS, Control, EVENTS, HELD4, HELD6, HMAC_KEYS,
-    HMAC_MARKS, HmacKey, HmacKeyId, INFO, INGRESS_PROGRAM, LEASES, PEERS, PeerKey, ROUTERS,
-    RouterEntry, RouterInfo, RouterKey, SENDERS, SLOTS, SOURCE_KEY, Slot, TtlRange, VIPS4, VIPS6,
-    VIRTUAL_MAC_SET, VIRTUAL_MACS,
+    ALLOWED, BUDGETS_PER_ROUTER, CONTROL, CONTROL_REALTIME_OFFSET, COUNTERS, Control, EVENTS,
+    HELD4, HELD6, HMAC_KEYS, HMAC_MARKS, HmacKey, HmacKeyId, INFO, INGRESS_PROGRAM, LEASES, PEERS,
+    PeerKey, ROUTERS, RouterEntry, RouterInfo, RouterKey, SENDERS, SLOTS, SOURCE_KEY, Slot,
+    TtlRange, VIPS4, VIPS6, VIRTUAL_MAC_SET, VIRTUAL_MACS,
 };
 
 pub use self::adoption::{other_owner, pin_facts};
@@ -63,6 +64,8 @@ use self::own::{Entries, Peers};
 use self::pins::{Direction, KEPT, PINNED, pin_kept, remove_pins};
 pub use self::pins::{Pins, SharedMaps, bpffs, find_bpffs, remove_stale_pins};
 pub use self::senders::Senders;
+pub use self::signatures::{SignatureLoader, Signatures};
+use self::slots::stored;
 use self::vips::Vips;
 use self::virtual_macs::VirtualMacs;
 pub use self::virtual_macs::pinned_virtual_macs;
@@ -70,31 +73,13 @@ pub use self::without::{Feature, UnknownFeature, VARIABLE, Without};
 use super::mmap_array::MmapArray;
 use super::ring::EventRing;
 use crate::api::problem::Limitation;
-use crate::capture::WITHOUT_PINS;
+use crate::capture::{ModeSet, WITHOUT_PINS};
 use crate::core::Sizes;
 
-/// Loads the object with maps of these sizes, or those that are pinned in the directory if a daemon is adopted; and its programs.
-/// Returns also what the kernel has against those, and their [`SOURCE_KEY`].
-fn load_anew(
-    pins: Option<&Path>,
-    sizes: Sizes,
-    without: Without,
-    adopts: bool,
-) -> Result<(Ebpf, Refused, u64), Error> {
+/// A loader for maps of these sizes, and programs with that [`SOURCE_KEY`].
+fn sized_loader(sizes: Sizes, source_key: &u64) -> EbpfLoader<'_> {
     let mut loader = loader();
-    if let Some(pins) = pins {
-        fs::create_dir_all(pins).map_err(Error::pins(pins))?;
-        if adopts {
-            for name in PINNED.into_iter().chain(KEPT) {
-                loader.map_pin_path(name, pins.join(name));
-            }
-        } else {
-            remove_pins(pins)?;
-        }
-    }
-    // A number that nobody else knows: the standard library makes one for each of its hash maps.
-    let source_key = RandomState::new().hash_one(());
-    loader.override_global(SOURCE_KEY, &source_key, true);
+    loader.override_global(SOURCE_KEY, source_key, true);
     for name in [ROUTERS, SLOTS, LEASES, INFO] {
         loader.map_max_entries(name, sizes.routers);
     }
@@ -110,6 +95,35 @@ fn load_anew(
     loader.map_max_entries(HELD4, sizes.vips);
     loader.map_max_entries(HELD6, sizes.vips6);
     loader.map_max_entries(EVENTS, ring_bytes(sizes.routers));
+    loader
+}
+
+/// Has a loader use the maps that are pinned in a directory.
+fn use_pinned(loader: &mut EbpfLoader<'_>, pins: &Path) {
+    for name in PINNED.into_iter().chain(KEPT) {
+        loader.map_pin_path(name, pins.join(name));
+    }
+}
+
+/// Loads the object with maps of these sizes, or those that are pinned in the directory if a daemon is adopted; and its programs.
+/// Returns also what the kernel has against those, and their [`SOURCE_KEY`].
+fn load_anew(
+    pins: Option<&Path>,
+    sizes: Sizes,
+    without: Without,
+    adopts: bool,
+) -> Result<(Ebpf, Refused, u64), Error> {
+    // A number that nobody else knows: the standard library makes one for each of its hash maps.
+    let source_key = RandomState::new().hash_one(());
+    let mut loader = sized_loader(sizes, &source_key);
+    if let Some(pins) = pins {
+        fs::create_dir_all(pins).map_err(Error::pins(pins))?;
+        if adopts {
+            use_pinned(&mut loader, pins);
+        } else {
+            remove_pins(pins)?;
+        }
+    }
     let mut ebpf = load_object(&mut loader, without)?;
     let refused = load_programs(&mut ebpf, without)?;
     if let Some(pins) = pins {
@@ -187,6 +201,8 @@ pub struct Datapath {
     xdp_refused: Option<String>,
     /// Why its maps are pinned nowhere, if there are any and they are not.
     no_pins: Option<String>,
+    /// The modes whose programs check signatures, once that was tried.
+    signature_modes: Option<ModeSet>,
     /// What else it lacks, in words.
     lacks: Vec<Limitation>,
     masked: Without,
@@ -270,6 +286,7 @@ impl Datapath {
             tc_refused: None,
             without: Some(why),
             no_pins: None,
+            signature_modes: Some(ModeSet::default()),
             lacks: Vec::new(),
             masked: Without::default(),
             adopts: false,
@@ -396,6 +413,7 @@ impl Datapath {
             xdp_refused: refused.xdp.map(|error| brief(&error)),
             tc_refused: refused.ingress.map(|error| brief(&error)),
             no_pins,
+            signature_modes: None,
             lacks: lacks.into_iter().map(|(_, lack)| lack).collect(),
             masked: without,
             adopts: adopts.is_some(),
@@ -476,6 +494,12 @@ impl Datapath {
     /// Errors: None at present.
     pub fn write_control(&mut self, control: &Control) -> Result<(), Error> {
         if self.control.set(0, control) { Ok(()) } else { Err(Error::Missing(CONTROL)) }
+    }
+
+    /// Tells the kernel side by how many nanoseconds the clock is ahead of its own.
+    /// Errors: [`Error::Missing`].
+    pub fn set_realtime_offset(&mut self, offset: u64) -> Result<(), Error> {
+        stored(self.control.store(0, CONTROL_REALTIME_OFFSET, offset), CONTROL, 1)
     }
 
     /// The ring buffer, once. Within a tokio runtime, which must have I/O enabled.

@@ -138,6 +138,9 @@ fn programs(
     if trial.copies {
         text += "; the tc programs copy the headers, as this kernel permits nobody with these rights to read them in place";
     }
+    for why in &trial.signatures {
+        text += &format!("; signatures (auth_hmac) are checked by the daemon: {why}");
+    }
     let steps: Vec<_> = trial.steps.iter().map(|(name, count)| format!("{name} {count}")).collect();
     if !steps.is_empty() {
         text += &format!("; verifier steps: {}", steps.join(", "));
@@ -292,8 +295,9 @@ mod tests {
         assert_eq!(kernel(Err(&"gone".to_owned())).severity, Severity::Skipped);
         let steps = vec![("vrrp_xdp", 7), ("vrrp_egress", 3)];
         let (xdp, ingress, egress) = (None, None, None);
-        let trial =
-            Trial { compiled: true, xdp, ingress, egress, copies: false, lacks: Vec::new(), steps };
+        let (signatures, lacks) = (Vec::new(), Vec::new());
+        let (compiled, copies) = (true, false);
+        let trial = Trial { compiled, xdp, ingress, egress, signatures, copies, lacks, steps };
         let [fine] = programs(Ok(&trial), None, &[]).try_into().unwrap();
         assert_eq!(fine.severity, Severity::Fine);
         assert!(fine.text.ends_with("vrrp_xdp 7, vrrp_egress 3"), "{}", fine.text);
@@ -303,11 +307,12 @@ mod tests {
         assert_eq!(programs(Ok(&lacking), None, &[])[0].severity, Severity::Warning);
         // Each with what the kernel says of it.
         let (xdp, egress) = (refused("too old"), refused("too long"));
-        let lacking = Trial { xdp, egress, copies: true, ..trial };
+        let signatures = vec!["too new".to_owned()];
+        let lacking = Trial { xdp, egress, signatures, copies: true, ..trial };
         let found = programs(Ok(&lacking), None, &[]);
         assert!(found.iter().all(|one| one.severity == Severity::Warning), "{found:?}");
         let all = &found[0].text;
-        for words in ["tc works", "not counted", "copy the headers"] {
+        for words in ["tc works", "not counted", "copy the headers", "by the daemon: too new"] {
             assert!(all.contains(words), "{all}");
         }
         let each: Vec<_> = found[1..].iter().map(|one| (one.title(), &*one.text)).collect();

@@ -409,6 +409,7 @@ mod tests {
     /// One that takes everything.
     fn kernel() -> Kernel {
         let trial = Trial {
+            signatures: Vec::new(),
             compiled: true,
             xdp: None,
             ingress: None,

@@ -10,9 +10,10 @@ use aya::maps::{MapInfo, MapType};
 use nix::unistd::geteuid;
 use vrrp_common::maps::{
     ALLOWED, CONTROL, COUNTERS, Control, DAEMON_COUNTERS, HELD4, HELD6, HMAC_KEYS, HMAC_MARKS,
-    Held, HmacKey, HmacKeyId, INFO, LEASES, Lease, PEERS, PeerCounters, PeerKey, REASONS, ROUTERS,
-    RouterEntry, RouterInfo, RouterKey, SAMPLE_COUNTS, SAMPLES, SENDERS, SLOTS, Slot, TtlRange,
-    VIPS4, VIPS6, VIRTUAL_MAC_SET, VIRTUAL_MACS, VipCounters, VipKey4, VipKey6, VirtualMacKey,
+    HMAC_XDP, Held, HmacKey, HmacKeyId, INFO, LEASES, Lease, PEERS, PeerCounters, PeerKey, REASONS,
+    ROUTERS, RouterEntry, RouterInfo, RouterKey, SAMPLE_COUNTS, SAMPLES, SENDERS, SLOTS, Slot,
+    TtlRange, VIPS4, VIPS6, VIRTUAL_MAC_SET, VIRTUAL_MACS, VipCounters, VipKey4, VipKey6,
+    VirtualMacKey,
 };
 use vrrp_common::sample::{Sample, SampleCounts};
 use vrrp_common::virtual_mac::SET_WORDS;
@@ -49,6 +50,7 @@ fn layout(name: &str) -> (MapType, usize, usize) {
         ALLOWED => (MapType::Hash, size_of::<PeerKey>(), size_of::<TtlRange>()),
         HMAC_KEYS => (MapType::Hash, size_of::<HmacKeyId>(), size_of::<HmacKey>()),
         HMAC_MARKS => (MapType::Hash, size_of::<PeerKey>(), size_of::<u64>()),
+        HMAC_XDP => (MapType::ProgramArray, size_of::<u32>(), size_of::<u32>()),
         SENDERS => (MapType::Hash, size_of::<u64>(), size_of::<u32>()),
         VIRTUAL_MACS => (MapType::Hash, size_of::<VirtualMacKey>(), size_of::<u32>()),
         VIRTUAL_MAC_SET => array(size_of::<u64>()),

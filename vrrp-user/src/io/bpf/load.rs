@@ -13,7 +13,8 @@ use aya::{Ebpf, EbpfLoader};
 use aya_obj::programs::XdpAttachType;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use vrrp_common::maps::{
-    COPYING_EGRESS_PROGRAM, COPYING_INGRESS_PROGRAM, EGRESS_PROGRAM, INGRESS_PROGRAM, XDP_PROGRAM,
+    COPYING_EGRESS_PROGRAM, COPYING_INGRESS_PROGRAM, EGRESS_PROGRAM, HMAC_XDP_PROGRAM,
+    INGRESS_PROGRAM, XDP_PROGRAM,
 };
 
 use super::error::{Error, chain, errno, not_loaded, not_permitted, refused};
@@ -92,9 +93,9 @@ pub(super) fn allowed_entries(sizes: Sizes) -> u32 {
     sizes.allowed.saturating_mul(2)
 }
 
-/// Keys of signed advertisements, and sources of such: room for two of each router.
+/// Keys of signed advertisements, and sources of such: room for four of each router. Only who has a key fills it.
 pub(super) fn hmac_entries(sizes: Sizes) -> u32 {
-    sizes.routers.saturating_mul(2)
+    sizes.routers.saturating_mul(4)
 }
 
 /// How many sockets: three in the network namespace of the daemon, and in that of each router.
@@ -152,7 +153,7 @@ impl Programs {
 }
 
 /// Where a program is pinned.
-fn program_pin(dir: &Path, name: &str) -> PathBuf {
+pub(super) fn program_pin(dir: &Path, name: &str) -> PathBuf {
     dir.join(format!("{PROGRAM}{name}"))
 }
 
@@ -223,6 +224,8 @@ pub struct Trial {
     pub ingress: Option<String>,
     /// Why it refuses the egress program, if it does: then the daemon works, and does not count what is sent.
     pub egress: Option<String>,
+    /// Why it refuses the program that checks signatures, if it does: then the daemon checks them.
+    pub signatures: Vec<String>,
     /// Whether it refuses the tc programs that read packets in place, and takes those that copy their headers.
     pub copies: bool,
     /// What a daemon that is started here says that it lacks.
@@ -243,14 +246,31 @@ pub fn try_load(without: Without) -> Result<Trial, Error> {
     let text = |error: Option<Error>| error.map(|error| chain(&error));
     let mut compiled = false;
     let mut steps = Vec::new();
-    for name in [XDP_PROGRAM, taken(&ebpf, INGRESS), taken(&ebpf, EGRESS)] {
+    let signatures = try_signatures(&mut ebpf, without, &refused)?;
+    let programs = [XDP_PROGRAM, taken(&ebpf, INGRESS), taken(&ebpf, EGRESS)];
+    for name in programs.into_iter().chain([HMAC_XDP_PROGRAM]) {
         // That which was refused has none.
         let Some(Ok(info)) = ebpf.program(name).map(Program::info) else { continue };
         compiled |= info.size_jitted() > 0;
         steps.extend(info.verified_instruction_count().map(|count| (name, count)));
     }
     let (xdp, ingress, egress) = (text(refused.xdp), text(refused.ingress), text(refused.egress));
-    Ok(Trial { compiled, xdp, ingress, egress, copies, lacks, steps })
+    Ok(Trial { compiled, xdp, ingress, egress, signatures, copies, lacks, steps })
+}
+
+/// What it has against the program that checks signatures.
+fn try_signatures(
+    ebpf: &mut Ebpf,
+    without: Without,
+    others: &Refused,
+) -> Result<Vec<String>, Error> {
+    if without.lacks(Feature::Signatures) {
+        return Ok(vec![Error::Masked(Feature::Signatures).to_string()]);
+    }
+    if others.xdp.is_some() {
+        return Ok(vec!["XDP is not available".to_owned()]);
+    }
+    Ok(load_signatures(ebpf)?.iter().map(|error| chain(error)).collect())
 }
 
 /// What the kernel has against programs; `None` for those that it takes.
@@ -372,6 +392,13 @@ fn load_classifier(
         }
     }
     unless_refused(unhurried(|| copying.load()).map_err(refused(names[1])))
+}
+
+/// Loads the program that checks signatures. What the kernel has against it, if anything.
+pub(super) fn load_signatures(ebpf: &mut Ebpf) -> Result<Option<Error>, Error> {
+    let program = ebpf.program_mut(HMAC_XDP_PROGRAM).ok_or(Error::Missing(HMAC_XDP_PROGRAM))?;
+    let program: &mut Xdp = program.try_into()?;
+    unless_refused(unhurried(|| program.load()).map_err(refused(HMAC_XDP_PROGRAM)))
 }
 
 /// What the kernel has against a program, unless it is something else that is wrong.

@@ -14,9 +14,9 @@ use aya::programs::links::{FdLink, LinkError, PinnedLink};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use vrrp_common::maps::{
-    ALLOWED, CONTROL, COUNTERS, EVENTS, HELD4, HELD6, HMAC_KEYS, HMAC_MARKS, INFO, LEASES, PEERS,
-    REASONS, ROUTERS, SAMPLE_COUNTS, SAMPLES, SENDERS, SLOTS, VIPS4, VIPS6, VIRTUAL_MAC_SET,
-    VIRTUAL_MACS,
+    ALLOWED, CONTROL, COUNTERS, EVENTS, HELD4, HELD6, HMAC_KEYS, HMAC_MARKS, HMAC_XDP, INFO,
+    LEASES, PEERS, REASONS, ROUTERS, SAMPLE_COUNTS, SAMPLES, SENDERS, SLOTS, VIPS4, VIPS6,
+    VIRTUAL_MAC_SET, VIRTUAL_MACS,
 };
 
 use super::error::{Error, OWN_BPFFS, SYSTEM_BPFFS, errno};
@@ -29,8 +29,9 @@ pub(super) const PINNED: [&str; 13] = [
 ];
 
 /// Those that are pinned for a daemon that adopts them.
-pub(super) const KEPT: [&str; 8] =
-    [HELD4, HELD6, ALLOWED, SENDERS, VIRTUAL_MACS, VIRTUAL_MAC_SET, HMAC_KEYS, HMAC_MARKS];
+pub(super) const KEPT: [&str; 9] = [
+    HELD4, HELD6, ALLOWED, SENDERS, VIRTUAL_MACS, VIRTUAL_MAC_SET, HMAC_KEYS, HMAC_MARKS, HMAC_XDP,
+];
 
 /// A directory on a bpffs for the pins of all instances: `dir`, or the system's bpffs, or one of our
 /// own that is mounted now.
@@ -128,6 +129,7 @@ fn data(map: &Map) -> Option<&MapData> {
     | Map::LruHashMap(data)
     | Map::PerCpuArray(data)
     | Map::PerCpuHashMap(data)
+    | Map::ProgramArray(data)
     | Map::RingBuf(data) = map
     {
         Some(data)

@@ -37,6 +37,8 @@ pub enum Feature {
     Clsact,
     /// The tc program that counts what leaves.
     Egress,
+    /// Programs that check signatures.
+    Signatures,
     /// nf_tables.
     Nftables,
 }
