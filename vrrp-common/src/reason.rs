@@ -149,7 +149,7 @@ reasons! {
     /// come from the interface's own address, also to who uses a virtual one as gateway.
     VirtualMacRedirect = "virtual_mac_redirect", Drop, "ICMP redirect of this host, on an interface with virtual MAC addresses";
     /// Of a router with signed advertisements, where only the daemon checks signatures ([`crate::hmac`]), or nobody yet.
-    HmacUnchecked = "hmac_unchecked", Pass, "not looked at: only the daemon checks signatures here";
+    HmacUnchecked = "hmac_unchecked", Pass, "not looked at: only the daemon checks signatures here, or the program that does is not there yet";
     /// Of a router whose advertisements are to be signed ([`crate::hmac`]): this one is not.
     HmacMissing = "hmac_missing", Drop, "not signed, which this router demands";
     /// Its trailer is of an unknown kind.

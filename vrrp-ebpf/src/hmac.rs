@@ -45,7 +45,7 @@ fn vrrp<A: Family>(ctx: XdpBuff, offset: usize, vlan: [u16; 2], chain: u32) -> u
         }
         reason
     };
-    xdp_ingress::judge::<_, A>(ctx, offset, vlan, chain, receive, |_| {})
+    xdp_ingress::evaluate::<_, A>(ctx, offset, vlan, chain, receive, |_| {})
 }
 
 /// Not inlined, for the reason of `xdp_ingress::receive`.

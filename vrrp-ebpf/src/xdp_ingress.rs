@@ -80,7 +80,7 @@ pub fn chain<C: Context>(ctx: C, offset: usize, next_header: u8) -> u32 {
 
 #[inline(always)]
 fn vrrp<H: Headers, A: Family>(ctx: H::Frame, offset: usize, vlan: [u16; 2], chain: u32) -> u32 {
-    judge::<_, A>(ctx, offset, vlan, chain, receive::<_, A>, |reason| {
+    evaluate::<_, A>(ctx, offset, vlan, chain, receive::<_, A>, |reason| {
         if reason == Reason::HmacUnchecked.index() {
             H::go_to_checker(ctx);
         }
@@ -90,7 +90,7 @@ fn vrrp<H: Headers, A: Family>(ctx: H::Frame, offset: usize, vlan: [u16; 2], cha
 /// The verdict on a packet of protocol 112 whose IP header is at `offset`, behind tags with these two VLAN IDs, and with
 /// what `chain` says before the message. `refused` is told of it before anything else comes of a packet that is not accepted.
 #[inline(always)]
-pub fn judge<C: Context, A: Family>(
+pub fn evaluate<C: Context, A: Family>(
     ctx: C,
     offset: usize,
     vlan: [u16; 2],
@@ -168,14 +168,14 @@ fn receive<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32, extensions: 
     received::<C, A>(ctx, offset, vlan, extensions, receive::receive)
 }
 
-/// The same inlined, by one of two ways to judge.
+/// The same inlined, by one of two ways to evaluate it.
 #[inline(always)]
 pub fn received<C: Context, A: Family>(
     ctx: C,
     offset: usize,
     vlan: u32,
     extensions: u16,
-    judge: impl FnOnce(&mut Frame<C>, &Packet<A>) -> u32,
+    evaluate: impl FnOnce(&mut Frame<C>, &Packet<A>) -> u32,
 ) -> u32 {
     let Some(packet) = &packet::<C, A>(ctx, offset, vlan, extensions) else {
         return Reason::Truncated.index();
@@ -185,5 +185,5 @@ pub fn received<C: Context, A: Family>(
     if !frame.take_record() {
         return Reason::UnknownVrid.index();
     }
-    judge(&mut frame, packet)
+    evaluate(&mut frame, packet)
 }

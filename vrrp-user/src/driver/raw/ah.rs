@@ -80,6 +80,8 @@ mod tests {
     use vrrp_common::maps::{HmacKey, HmacKeyId, RouterEntry, RouterKey, TtlRange};
     use vrrp_common::parse;
 
+    use vrrp_common::hmac::Work;
+
     use super::super::HmacMaps;
     use super::*;
     use crate::engine::time::Nanos;
@@ -138,7 +140,8 @@ mod tests {
     fn judge(bytes: &[u8], hmac: u8, own: &AhAssociation) -> Option<(Reason, Option<u32>)> {
         let routers = One { hmac };
         let at = Nanos(5);
-        let frame = Frame { bytes, for_other_host: false, routers: &routers, at, mark: None };
+        let work = Work::default();
+        let frame = Frame { bytes, for_other_host: false, routers: &routers, at, work, mark: None };
         let judgement = super::super::check(frame, 2, |id| {
             assert_eq!(id, RouterId(7));
             Some(own)
