@@ -167,6 +167,11 @@ impl VrrpUser {
         self.ask(host, &["status", "--instance", &self.instance, "--json"])
     }
 
+    /// `vrrp-user status --interface PATTERN --json`.
+    pub fn status_on(&self, host: &Host, pattern: &str) -> Result<Value> {
+        self.ask(host, &["status", "--instance", &self.instance, "--interface", pattern, "--json"])
+    }
+
     /// `vrrp-user stats --json`.
     pub fn stats(&self, host: &Host) -> Result<Value> {
         let bpffs = host.lab().bpffs().display().to_string();

@@ -101,8 +101,32 @@ fn each_router_is_where_it_belongs_beside_keepalived() -> Result<()> {
             assert!(cause.contains("adopted: goes on"), "{cause}: {interfaces}");
         }
     }
+    let pattern = format!("{}/*", red.namespace().name());
+    let only = daemon.status_on(&outside, &pattern)?;
+    assert_eq!(only["routers"].as_array().unwrap().len(), 1, "{only}");
+    let conf = outside.dir("vrrp-user")?.join("vrrp.conf").display().to_string();
+    let (report, _) = VrrpUser::doctor(&outside, &["--config", &conf])?;
+    let findings = report["findings"].as_array().unwrap();
+    let of = |host: &Host| {
+        let name = host.namespace().name();
+        findings.iter().filter(|it| it["check"].as_str().unwrap().contains(name)).count()
+    };
+    assert!(!report.to_string().contains("does not exist"), "{report}");
+    // Only one of them has a program of ours: the other one is captured by a packet socket.
+    assert!(of(&red) + of(&blue) > 0, "{report}");
     let stats = daemon.stats(&outside)?;
     assert_eq!(stats["routers"][0]["interface"], format!("{}/eth0", red.namespace().name()));
+    // What is left of a dead one is found where it was.
+    daemon.kill()?;
+    let (code, said) = VrrpUser::cleanup(&outside)?;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("10.0.0.101") && said.contains("10.0.0.102"), "{said}");
+    assert!(!red.has_address("10.0.0.101")? && !blue.has_address("10.0.0.102")?);
+    let mut daemon = VrrpUser::start(&outside, &both(&red, &blue))?;
+    daemon.wait_state(&outside, "RED", "MASTER", LONG)?;
+    lab.wait_until(LONG, "the route", || {
+        Ok(red.ip(&["route"])?.contains("10.77.0.0/16").then_some(()))
+    })?;
     daemon.stop()?;
     assert!(!red.has_address("10.0.0.101")? && !blue.has_address("10.0.0.102")?);
     assert!(!red.ip(&["route"])?.contains("10.77.0.0/16") && red.xdp_program()?.is_none());

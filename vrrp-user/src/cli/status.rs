@@ -54,7 +54,8 @@ pub struct Options {
     /// Only routers in one of these states: master, backup, fault, init.
     #[arg(add = ArgValueCandidates::new(complete::states), long = "state", value_name = "STATE", value_delimiter = ',', value_parser = parse_state)]
     states: Vec<String>,
-    /// Only what is on this interface; several with commas between.
+    /// Only what is on this interface; several with commas between, or with `*` and `?` all that match: `red/*` is all in the
+    /// network namespace red.
     #[arg(add = ArgValueCandidates::new(complete::interfaces), long = "interface", value_name = "INTERFACE", value_delimiter = ',')]
     interfaces: Vec<String>,
     /// Only say what is wrong, and end with 2 where something is: a problem, or a router in FAULT.
@@ -119,17 +120,20 @@ fn once(options: &Options, terminal: Terminal) -> Result<String, Error> {
         }
     }
     let there = |name: &String| {
-        status.interfaces.iter().any(|interface| interface.name == *name)
-            || status.routers.iter().any(|router| router.interface == *name)
+        status.interfaces.iter().any(|interface| select::matches(name, &interface.name))
+            || status.routers.iter().any(|router| select::matches(name, &router.interface))
     };
     if let Some(name) = options.interfaces.iter().find(|name| !there(name)) {
         return Err(Error::Unknown(select::unknown_interface(name, &status)));
     }
-    let among = |wanted: &[String], value: &String| wanted.is_empty() || wanted.contains(value);
-    status.routers.retain(|router| {
-        among(&options.states, &router.state) && among(&options.interfaces, &router.interface)
-    });
-    status.interfaces.retain(|interface| among(&options.interfaces, &interface.name));
+    let in_state =
+        |router: &RouterStatus| options.states.is_empty() || options.states.contains(&router.state);
+    let on = |interface: &str| {
+        let mut wanted = options.interfaces.iter();
+        options.interfaces.is_empty() || wanted.any(|name| select::matches(name, interface))
+    };
+    status.routers.retain(|router| in_state(router) && on(&router.interface));
+    status.interfaces.retain(|interface| on(&interface.name));
     if options.json {
         return json(&status, options.watch.watch.is_some());
     }

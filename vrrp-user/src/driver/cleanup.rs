@@ -10,13 +10,14 @@ use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 
 pub use super::stale::Cleaned;
-use super::stale::{Others, addresses};
+use super::stale::{Others, addresses, here, in_namespace, vips_left};
 use super::start::{Error, leave, lock, lock_directory};
 use crate::io::bpf;
 use crate::io::netlink::{self, AcceptFilter, MarkedObject, UnicastFilter, fdb, restore_settings};
 use crate::io::netns;
 use crate::io::reader::{Reader, pinned_control};
 use crate::types::instance::{Instance, RUNTIME_DIR};
+use crate::types::netns::Netns;
 use crate::wire::ethernet::Colons;
 
 /// Removes the addresses of an instance, as far as they bear its mark, routes, rules and settings, then its programs from interfaces, and its pins: in
@@ -35,13 +36,13 @@ pub fn cleanup(instance: &Instance, bpffs: Option<&Path>) -> Result<Cleaned, Err
         netns::enter_by_number(pinned_control(pins).namespace)?;
     }
     let reader = pins.as_deref().and_then(|pins| Reader::open(pins).ok());
-    let vips = reader.as_ref().and_then(|reader| reader.vips().ok()).unwrap_or_default();
+    let mut vips = reader.as_ref().map(|reader| vips_left(reader, |_| true)).unwrap_or_default();
     let virtual_macs = pins.as_deref().map(bpf::pinned_virtual_macs).unwrap_or_default();
-    let vips: BTreeSet<_> = vips.into_iter().map(|(vip, _)| vip).collect();
     let mut cleaned = Cleaned::default();
-    let others = if others_live(instance) { Others::Stay } else { Others::Go };
-    addresses(instance, &vips, others, &mut cleaned)?;
-    objects(others, &mut cleaned);
+    let others = || if others_live(instance, bpffs) { Others::Stay } else { Others::Go };
+    let own = vips.remove(&None).unwrap_or_default();
+    addresses(instance, &here(&own), others(), &mut cleaned)?;
+    objects(others(), &mut cleaned);
     for (what, result) in restore_settings(&instance.runtime_dir()) {
         match result {
             Ok(()) => cleaned.removed.push(what),
@@ -50,16 +51,17 @@ pub fn cleanup(instance: &Instance, bpffs: Option<&Path>) -> Result<Cleaned, Err
     }
     accept_filter(instance, &mut cleaned);
     forwarding_entries(virtual_macs, &mut cleaned);
-    for left in bpf::remove_stale_filters(instance.name()) {
-        match left {
-            Ok(filter) => {
-                let direction = filter.direction();
-                cleaned
-                    .removed
-                    .push(format!("a tc program from {} ({direction})", filter.interface));
+    filters(instance, &mut cleaned);
+    for (netns, left) in vips {
+        let Some(netns) = netns else { continue };
+        in_namespace(&netns, &mut cleaned, |cleaned| {
+            if let Err(error) = addresses(instance, &here(&left), others(), cleaned) {
+                cleaned.stays.push(bpf::chain(&error));
             }
-            Err(why) => cleaned.stays.push(why),
-        }
+            objects(others(), cleaned);
+            accept_filter(instance, cleaned);
+            filters(instance, cleaned);
+        });
     }
     if let Some(pins) = &pins {
         match bpf::remove_stale_pins(pins) {
@@ -74,6 +76,21 @@ pub fn cleanup(instance: &Instance, bpffs: Option<&Path>) -> Result<Cleaned, Err
     drop(locked_pins);
     leave(instance, Some(lock));
     Ok(cleaned)
+}
+
+/// Removes tc programs, where there is no tcx.
+fn filters(instance: &Instance, cleaned: &mut Cleaned) {
+    for left in bpf::remove_stale_filters(instance.name()) {
+        match left {
+            Ok(filter) => {
+                let direction = filter.direction();
+                cleaned
+                    .removed
+                    .push(format!("a tc program from {} ({direction})", filter.interface));
+            }
+            Err(why) => cleaned.stays.push(why),
+        }
+    }
 }
 
 /// Removes virtual MAC addresses from the forwarding databases of bridges: there they keep local guests from the next master.
@@ -132,7 +149,7 @@ fn objects(others: Others, cleaned: &mut Cleaned) {
 fn is_here(process: &Path) -> bool {
     let namespace = |process: &Path| fs::read_link(process.join("ns/net")).ok();
     let there = namespace(process);
-    there.is_none() || there == namespace(Path::new("/proc/self"))
+    there.is_none() || there == namespace(Path::new("/proc/thread-self"))
 }
 
 /// Whether a keepalived runs in this network namespace.
@@ -144,15 +161,33 @@ fn keepalived_lives() -> bool {
     })
 }
 
-/// Whether another daemon answers in this network namespace, or nobody knows.
-fn others_live(instance: &Instance) -> bool {
+/// Whether another daemon lives in this network namespace, or has routers in it, or nobody knows.
+fn others_live(instance: &Instance, bpffs: Option<&Path>) -> bool {
     let all = fs::read_dir(RUNTIME_DIR).into_iter().flatten().flatten();
     let all = all.filter_map(|entry| entry.file_name().to_str()?.parse::<Instance>().ok());
     // The bpffs may be mounted there, and permits no such name.
     let mut all = all.filter(|other| other != instance && other.socket().exists());
     all.any(|other| match UnixStream::connect(other.socket()) {
-        Ok(stream) => getsockopt(&stream, PeerCredentials)
-            .map_or(true, |peer| is_here(&Path::new("/proc").join(peer.pid().to_string()))),
+        Ok(stream) => {
+            let process = getsockopt(&stream, PeerCredentials)
+                .map(|peer| Path::new("/proc").join(peer.pid().to_string()));
+            process.map_or(true, |process| is_here(&process)) || serves_here(&other, bpffs)
+        }
         Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused),
     })
+}
+
+/// Whether a daemon has routers in this network namespace, in which it need not be itself.
+fn serves_here(other: &Instance, bpffs: Option<&Path>) -> bool {
+    let routers = || {
+        let pins = other.pins(&bpf::find_bpffs(bpffs).ok()?);
+        Reader::open(&pins).ok()?.routers().ok()
+    };
+    let is_this = |netns: Netns| {
+        netns::open(&netns).is_ok_and(|file| netns::number_of(&file) == netns::number())
+    };
+    let routers = routers().into_iter().flatten();
+    let all: BTreeSet<Netns> =
+        routers.filter_map(|(_, info, _)| info.netns().parse().ok()).collect();
+    all.into_iter().any(is_this)
 }

@@ -229,7 +229,11 @@ impl Driver {
                 Progress::Frames => {}
                 Progress::More => return true,
                 // Sending may have failed, and the engine wants something because of it.
-                Progress::Done => return self.core.wants_more(),
+                Progress::Done => {
+                    // What was to be taken away with an interface has been.
+                    self.datapath.places.forget_removed();
+                    return self.core.wants_more();
+                }
             }
         }
     }

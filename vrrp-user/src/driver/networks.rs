@@ -300,7 +300,6 @@ impl Driver {
                 self.handle(now, Input::Namespace { namespace, presence });
                 if !is_here {
                     self.netlink.leave(namespace);
-                    self.datapath.places.forget_removed();
                 }
             }
         }

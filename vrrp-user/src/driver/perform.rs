@@ -61,13 +61,13 @@ impl Driver {
             }
             Effect::ReleaseEgress { why } => self.datapath.release_egress(&why),
             Effect::Detach { interface } => {
-                let at = self.datapath.places.number(interface);
+                let Some(at) = self.datapath.places.find(interface) else { return };
                 if let Err(error) = self.detach(interface.namespace, at) {
                     log::debug!("interface {interface}: {}", bpf::chain(&error));
                 }
             }
             Effect::ForgetInterface { interface } => {
-                let at = self.datapath.places.number(interface);
+                let Some(at) = self.datapath.places.find(interface) else { return };
                 let done = self.datapath.vips.release_interface(at);
                 log_error(done, || format!("interface {interface} is gone"));
                 self.datapath.places.removed(interface);
@@ -104,8 +104,8 @@ impl Driver {
                 }
             }
             Effect::RemoveRouter { router, key } => {
-                let key = key.key(self.datapath.places.number(key.iface));
-                let done = self.datapath.remove_router(&key);
+                let Some(at) = self.datapath.places.find(key.iface) else { return };
+                let done = self.datapath.remove_router(&key.key(at));
                 self.log_failure(router, done);
             }
             Effect::ClearRouter(router) => {
@@ -125,7 +125,7 @@ impl Driver {
                 });
             }
             Effect::UncountAddress { router, at } => {
-                let there = self.datapath.places.address(at);
+                let Some(there) = self.datapath.places.find_address(at) else { return };
                 let done = self.datapath.vips.remove(&there);
                 log_error(done, || {
                     format!("{}: counters of {}", self.core.label(router), at.address)
@@ -137,7 +137,7 @@ impl Driver {
                 log_error(done, || format!("{}: not watched", self.core.describe(at)));
             }
             Effect::ReleaseAddress { at } => {
-                let there = self.datapath.places.address(at);
+                let Some(there) = self.datapath.places.find_address(at) else { return };
                 let done = self.datapath.vips.release(&there);
                 log_error(done, || format!("{}: still watched", self.core.describe(at)));
             }
@@ -208,7 +208,7 @@ impl Driver {
                 self.log_failure(router, done);
             }
             Effect::RemoveVirtualMac { router, interface, mac } => {
-                let at = self.datapath.places.number(interface);
+                let Some(at) = self.datapath.places.find(interface) else { return };
                 let done = self.datapath.remove_virtual_mac(at, mac, router.0);
                 self.log_failure(router, done);
             }

@@ -308,7 +308,7 @@ impl Driver {
                 mark: None,
                 work: Work::default(),
             };
-            let number = self.datapath.places.iface_number(interface);
+            let Some(number) = self.datapath.places.find(interface) else { continue };
             let association = |id| self.core.ah(id);
             let judgement = check(frame, number, association);
             let Some(judgement) = judgement else { continue };

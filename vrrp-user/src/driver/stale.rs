@@ -1,9 +1,12 @@
 //! Addresses that a daemon left which was killed: removing them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::time::Duration;
+
+use nix::net::if_::if_nametoindex;
+use vrrp_common::maps::RouterInfo;
 
 use crate::config::model::Scheduling;
 use crate::core::InterfaceAddr;
@@ -11,8 +14,9 @@ use crate::core::netlink::{AddressRequest, Ask, Link, Request, Subject};
 use crate::io::bpf;
 use crate::io::netlink::{self, AcceptFilter, Netlink, Report};
 use crate::io::reader::Reader;
-use crate::io::timer;
+use crate::io::{netns, timer};
 use crate::types::instance::Instance;
+use crate::types::netns::Netns;
 
 /// Why nothing could be removed.
 #[derive(Debug, thiserror::Error)]
@@ -51,24 +55,77 @@ pub(super) fn free_lost(instance: &Instance, pins: &Path) {
         );
         return;
     }
-    let lost = || {
-        let reader = Reader::open(pins).ok()?;
-        let now = timer::boot_now().0;
-        let vips = reader.vips().ok()?.into_iter();
-        let is_lost = |slot: u32| reader.lease(slot).is_ok_and(|lease| lease.is_anothers(now));
-        let lost = vips.filter(|(_, counters)| is_lost(counters.slot)).map(|(at, _)| at);
-        Some(lost.collect::<BTreeSet<_>>()).filter(|lost| !lost.is_empty())
-    };
-    let Some(lost) = lost() else { return };
+    let Ok(reader) = Reader::open(pins) else { return };
+    let now = timer::boot_now().0;
+    let is_lost = |slot: u32| reader.lease(slot).is_ok_and(|lease| lease.is_anothers(now));
     let mut cleaned = Cleaned::default();
-    if let Err(error) = addresses(instance, &lost, Others::Ignored, &mut cleaned) {
-        cleaned.stays.push(bpf::chain(&error));
+    for (netns, lost) in vips_left(&reader, is_lost) {
+        let free = |cleaned: &mut Cleaned| {
+            if let Err(error) = addresses(instance, &here(&lost), Others::Ignored, cleaned) {
+                cleaned.stays.push(bpf::chain(&error));
+            }
+        };
+        match netns {
+            Some(netns) => in_namespace(&netns, &mut cleaned, free),
+            None => free(&mut cleaned),
+        }
     }
     for what in cleaned.removed {
         log::info!("removed {what}, which another host has by now");
     }
     for what in cleaned.stays {
         log::error!("an address may be answered for that another host has by now: {what}");
+    }
+}
+
+/// A virtual address as the maps have it, and the name of its interface where that is known.
+pub(super) struct Left {
+    at: InterfaceAddr,
+    interface: Option<String>,
+}
+
+/// The virtual addresses of the routers of a daemon that was killed, by the network namespaces that they are in, as far as `which`
+/// says of the numbers of their routers.
+pub(super) fn vips_left(
+    reader: &Reader,
+    which: impl Fn(u32) -> bool,
+) -> BTreeMap<Option<Netns>, Vec<Left>> {
+    let routers = reader.routers().unwrap_or_default();
+    let routers: BTreeMap<u32, RouterInfo> =
+        routers.into_iter().map(|(index, info, _)| (index, info)).collect();
+    let mut left: BTreeMap<Option<Netns>, Vec<Left>> = BTreeMap::new();
+    for (at, counters) in reader.vips().unwrap_or_default() {
+        if !which(counters.slot) {
+            continue;
+        }
+        let info = routers.get(&counters.slot);
+        // Its number there may not be its index.
+        let own = info.filter(|info| info.ifindex == at.iface.ifindex);
+        let interface = own.map(|info| info.interface().to_owned());
+        let netns = info.and_then(|info| info.netns().parse().ok());
+        left.entry(netns).or_default().push(Left { at, interface });
+    }
+    left
+}
+
+/// Where they are in the network namespace that this thread is in.
+pub(super) fn here(left: &[Left]) -> BTreeSet<InterfaceAddr> {
+    let place = |left: &Left| {
+        let named = left.interface.as_deref().and_then(|name| if_nametoindex(name).ok());
+        InterfaceAddr::own(named.unwrap_or(left.at.iface.ifindex), left.at.address)
+    };
+    left.iter().map(place).collect()
+}
+
+/// Does something in a network namespace, of which nothing is left if it is gone.
+pub(super) fn in_namespace(netns: &Netns, cleaned: &mut Cleaned, work: impl FnOnce(&mut Cleaned)) {
+    let entered = match netns::open(netns) {
+        Ok(file) => netns::within(file, || work(cleaned)),
+        Err(netns::Error::Missing(_)) => return,
+        Err(error) => Err(io::Error::other(error)),
+    };
+    if let Err(error) = entered {
+        cleaned.stays.push(format!("what there may be in the network namespace {netns}: {error}"));
     }
 }
 

@@ -8,6 +8,7 @@ mod configuration;
 mod host;
 mod interfaces;
 mod ipv6;
+mod namespaces;
 mod network;
 mod probe;
 mod stale;
@@ -228,6 +229,8 @@ fn examine(options: &Options, without: Without) -> Vec<Finding> {
     let status = status.ok();
     match &loaded {
         Some(config) => {
+            findings.extend(namespaces::examine(config, status.as_ref(), &kernel));
+            let config = &namespaces::seen_from(None, config);
             findings.extend(interfaces::examine(config, status.as_ref(), &kernel));
             findings.extend(ipv6::examine(config, status.is_some()));
             findings.push(refused(options, config));

@@ -108,7 +108,7 @@ pub fn near<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> String {
 }
 
 /// Whether a text matches a pattern. Back to the last `*` only, so that no pattern takes long.
-fn matches(pattern: &str, text: &str) -> bool {
+pub fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) =
         (pattern.chars().collect(), text.chars().collect());
     let (mut at, mut reached, mut star) = (0, 0, None);

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::core::{InterfaceAddr, InterfaceId, NamespaceId};
+use crate::core::{InterfaceAddr, InterfaceId};
 
 /// What is set in a number that is no index: the kernel's are positive numbers of 32 bits (`dev_new_index`, net/core/dev.c).
 const OTHER: u32 = 1 << 31;
@@ -54,9 +54,15 @@ impl InterfaceNumbers {
         number
     }
 
-    /// The number of an interface, without giving it one: its index, where it has none.
-    pub fn iface_number(&self, iface: InterfaceId) -> u32 {
-        self.numbers.get(&iface).copied().unwrap_or(iface.ifindex)
+    /// The number of an interface, without giving it one: its index where it has none, unless that is another one's.
+    pub fn find(&self, iface: InterfaceId) -> Option<u32> {
+        let index = || Some(iface.ifindex).filter(|index| !self.ifaces.contains_key(index));
+        self.numbers.get(&iface).copied().or_else(index)
+    }
+
+    /// An address as the maps have it, as [`Self::find`] says.
+    pub fn find_address(&self, at: InterfaceAddr) -> Option<InterfaceAddr> {
+        Some(InterfaceAddr::own(self.find(at.iface)?, at.address))
     }
 
     /// The same with the interface.
@@ -96,7 +102,9 @@ impl InterfaceNumbers {
 
     /// An interface is gone: its number can be another one's, as soon as what is in the maps by it has been taken away.
     pub fn removed(&mut self, iface: InterfaceId) {
-        self.removed.insert(iface);
+        if self.numbers.contains_key(&iface) {
+            self.removed.insert(iface);
+        }
     }
 
     /// Nothing is in the maps any more of those that are gone.
@@ -107,17 +115,12 @@ impl InterfaceNumbers {
             }
         }
     }
-
-    /// Those of a network namespace.
-    pub fn in_namespace(&self, namespace: NamespaceId) -> Vec<NumberedInterface> {
-        let there = self.numbers.iter().filter(|(iface, _)| iface.namespace == namespace);
-        there.map(|(iface, number)| NumberedInterface { iface: *iface, number: *number }).collect()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::NamespaceId;
 
     #[test]
     fn the_first_of_an_index_has_it_as_its_number() {
@@ -133,15 +136,23 @@ mod tests {
         assert_eq!(places.iface(9), InterfaceId::own(9));
         let at = InterfaceAddr::new(red, [10, 0, 0, 1]);
         assert_eq!(places.address(at), InterfaceAddr::own(second.number, [10, 0, 0, 1]));
-        assert_eq!(places.in_namespace(NamespaceId(7)), [second]);
+        assert_eq!(
+            (places.find(red), places.find_address(at)),
+            (Some(second.number), Some(InterfaceAddr::own(second.number, [10, 0, 0, 1])))
+        );
+        // The index of another one is not asked about.
+        let stranger = InterfaceId { namespace: NamespaceId(9), ifindex: 2 };
+        assert_eq!((places.find(stranger), places.find(InterfaceId::own(9))), (None, Some(9)));
         // Until nothing is there any more, and not if it came back.
         places.removed(own);
         assert_eq!(places.iface(2), own);
         places.removed(other);
         assert_eq!(places.number(other), 3);
         places.forget_removed();
-        assert_eq!((places.iface(3), places.in_namespace(NamespaceId::OWN)), (other, Vec::new()));
-        let blue = InterfaceId { namespace: NamespaceId(9), ifindex: 2 };
-        assert_eq!((places.number(blue), places.number(red)), (2, second.number));
+        assert_eq!((places.iface(3), places.find(own)), (other, Some(2)));
+        assert_eq!((places.number(stranger), places.number(red)), (2, second.number));
+        // Nothing is kept of one that never had a number.
+        places.removed(InterfaceId::own(9));
+        assert!(places.removed.is_empty());
     }
 }
