@@ -145,11 +145,13 @@ fn objects(others: Others, cleaned: &mut Cleaned) {
     }
 }
 
-/// Whether a process may be in this network namespace.
+/// Whether a process may be in this network namespace. One that has ended meanwhile is in none.
 fn is_here(process: &Path) -> bool {
-    let namespace = |process: &Path| fs::read_link(process.join("ns/net")).ok();
-    let there = namespace(process);
-    there.is_none() || there == namespace(Path::new("/proc/thread-self"))
+    let namespace = |process: &Path| fs::read_link(process.join("ns/net"));
+    match namespace(process) {
+        Ok(there) => namespace(Path::new("/proc/thread-self")).is_ok_and(|here| here == there),
+        Err(error) => error.kind() != ErrorKind::NotFound,
+    }
 }
 
 /// Whether a keepalived runs in this network namespace.
