@@ -36,7 +36,7 @@ use crate::io::client_slots::{ClientSlot, ClientSlots, Lost};
 use crate::io::lockfile::{self, LOCK, LockFile, SharedLock};
 use crate::io::scripts::Board;
 use crate::io::socket_file::SocketFile;
-use crate::io::{bpf, logger, neighbour, threads, timer};
+use crate::io::{bpf, logger, neighbour, netns, threads, timer};
 use crate::metrics;
 use crate::wire::ethernet::Colons;
 
@@ -395,7 +395,9 @@ async fn send(write: &mut Writer<'_>, lines: &[Line]) -> Result<(), End> {
 /// Where the master of a router is by the neighbour table.
 fn master_mac(detail: &RouterDetail) -> Option<String> {
     let (master, ifindex) = (detail.router.master.as_ref()?, detail.on.ifindex?);
-    let found = neighbour::mac(master.address.parse().ok()?, ifindex);
+    let address = master.address.parse().ok()?;
+    let ask = || neighbour::mac(address, ifindex);
+    let found = netns::beside_interface(&detail.on.name, ask).flatten();
     let found = found.inspect_err(|error| log::debug!("neighbour table: {error}"));
     found.ok()?.map(|mac| Colons(mac).to_string())
 }

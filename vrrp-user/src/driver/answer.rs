@@ -135,17 +135,9 @@ pub(super) fn problems_by(ask: mpsc::Sender<Question>) -> AskProblems {
 /// in memory.
 fn answers_arp(interface: &str) -> bool {
     let (_, name) = types::netns::split(interface);
-    match types::netns::of_interface(interface) {
-        Some(netns) => netns::open(&netns)
-            .is_ok_and(|file| netns::within(file, || answers_arp_here(name)).unwrap_or_default()),
-        None => answers_arp_here(name),
-    }
-}
-
-fn answers_arp_here(name: &str) -> bool {
     let is_zero = |name: &str| {
         let value = fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{name}/arp_ignore"));
         value.is_ok_and(|value| value.trim() == "0")
     };
-    is_zero("all") && is_zero(name)
+    netns::beside_interface(interface, || is_zero("all") && is_zero(name)).unwrap_or_default()
 }

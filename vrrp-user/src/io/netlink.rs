@@ -151,10 +151,7 @@ pub fn mtu(interface: &str) -> Option<u32> {
         question.attributes.push(LinkAttribute::IfName(name.to_owned()));
         asked(question)
     };
-    let answer = match types::netns::of_interface(interface) {
-        Some(netns) => netns::within(netns::open(&netns).ok()?, ask).ok()?,
-        None => ask(),
-    };
+    let answer = netns::beside_interface(interface, ask).ok()?;
     Origin::default().link(&answer?).filter(|link| link.mtu < u32::MAX).map(|link| link.mtu)
 }
 

@@ -15,7 +15,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 
 pub use self::watch::Watch;
-use crate::types::netns::{NAMED, Netns};
+use crate::types::netns::{NAMED, Netns, of_interface};
 
 /// `ip netns add` makes a file, and then mounts the namespace over it: how often that is looked for, and how long after the
 /// last time.
@@ -126,6 +126,15 @@ pub fn within<T>(netns: impl AsFd, work: impl FnOnce() -> T) -> io::Result<T> {
     // Also where the work panics.
     let _home = Home(here);
     Ok(work())
+}
+
+/// The same where an interface is, which is called as this program does; most are where this thread is.
+/// Errors: the network namespace is not there, or cannot be entered.
+pub fn beside_interface<T>(interface: &str, work: impl FnOnce() -> T) -> io::Result<T> {
+    match of_interface(interface) {
+        Some(netns) => within(open(&netns).map_err(io::Error::other)?, work),
+        None => Ok(work()),
+    }
 }
 
 /// The same, and says what is missing where it cannot be entered.
