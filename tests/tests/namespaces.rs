@@ -101,6 +101,16 @@ fn each_router_is_where_it_belongs_beside_keepalived() -> Result<()> {
             assert!(cause.contains("adopted: goes on"), "{cause}: {interfaces}");
         }
     }
+    for (host, vrid) in [(&red, "51"), (&blue, "52")] {
+        let interface = format!("{}/eth0", host.namespace().name());
+        let mut monitor = VrrpUser::command(&outside, "monitor")?;
+        let seen = monitor
+            .args(["-i", &interface, "--vrid", vrid, "--count", "1", "--json"])
+            .output()
+            .unwrap();
+        let seen: serde_json::Value = serde_json::from_slice(&seen.stdout).unwrap();
+        assert_eq!((&seen["interface"], &seen["direction"]), (&interface.into(), &"out".into()));
+    }
     let pattern = format!("{}/*", red.namespace().name());
     let only = daemon.status_on(&outside, &pattern)?;
     assert_eq!(only["routers"].as_array().unwrap().len(), 1, "{only}");

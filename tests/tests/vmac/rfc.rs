@@ -38,6 +38,8 @@ const DOWN: f64 = 0.5 * (3.0 + SKEW);
 const SKEW: f64 = 156.0 / 256.0;
 /// How late it may be, on a machine that is busy.
 const LATE: f64 = 0.6;
+/// What a master that gives way sends last may cross what it gives way to.
+const CROSSING: f64 = 0.02;
 /// Sends nothing.
 const SILENT: u8 = 255;
 
@@ -136,7 +138,7 @@ fn waited(routers: &[(&str, u8)], [ours, theirs]: [&Wire; 2], priority: &str) ->
         let (sent, taken) = (shown(name, vrid, priority), shown(name, vrid, "100"));
         let sent = theirs.when(&sent.each_ref().map(String::as_str)).last().unwrap();
         let taken = taken.each_ref().map(String::as_str);
-        let first = ours.when(&taken).find(|at| *at > sent).unwrap();
+        let first = ours.when(&taken).find(|at| *at > sent + CROSSING).unwrap();
         first - sent
     };
     routers.iter().map(silent).collect()

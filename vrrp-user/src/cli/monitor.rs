@@ -35,6 +35,7 @@ use crate::io::reader::pinned_control;
 use crate::io::{netns, timer};
 use crate::printable;
 use crate::types::instance::Instance;
+use crate::types::netns::{Netns, of_interface, split};
 use crate::wire::dissect::{Content, Packet};
 
 /// How often the samples are read. The kernel side keeps as many as come in that time at most.
@@ -51,6 +52,8 @@ const MAX_ADDRESSES: usize = 65_536;
 pub enum Error {
     #[error(transparent)]
     Capture(#[from] capture::Error),
+    #[error(transparent)]
+    Netns(#[from] netns::Error),
     #[error("cannot write {}", .0.display())]
     File(PathBuf, #[source] io::Error),
     #[error("cannot write")]
@@ -62,7 +65,7 @@ pub enum Error {
 /// What is asked for.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Only what is on this interface [default: all].
+    /// Only what is on this interface, or on NETNS/INTERFACE in another network namespace [default: all].
     #[arg(add = ArgValueCandidates::new(complete::interfaces), short, long, value_name = "INTERFACE")]
     interface: Option<String>,
     /// Only routers with this VRID.
@@ -86,12 +89,15 @@ pub struct Options {
 
 /// Shows packets until a signal comes, or as many as were asked for.
 pub fn monitor(options: Options, out: &mut impl Write) -> Result<(), Error> {
-    if let Ok(bpffs) = bpf::find_bpffs(options.bpffs.bpffs.as_deref()) {
+    let netns = options.interface.as_deref().and_then(of_interface);
+    if let Some(netns) = &netns {
+        netns::enter(netns)?;
+    } else if let Ok(bpffs) = bpf::find_bpffs(options.bpffs.bpffs.as_deref()) {
         let daemon = pinned_control(&options.instance.pins(&bpffs));
         // Who may not go there sees what is here, and is told.
         let _ = netns::enter_by_number(daemon.namespace);
     }
-    let capture = Capture::open(options.interface.as_deref())?;
+    let capture = Capture::open(options.interface.as_deref().map(|name| split(name).1))?;
     let file = match &options.write {
         None => None,
         Some(path) => {
@@ -108,6 +114,7 @@ pub fn monitor(options: Options, out: &mut impl Write) -> Result<(), Error> {
     let signals = SignalFd::with_flags(&ends, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
     let mut monitor = Monitor {
         capture,
+        netns,
         refused: Refused::new(options.instance.clone(), options.bpffs.bpffs.clone()),
         interfaces: BTreeMap::new(),
         addresses: BTreeMap::new(),
@@ -140,8 +147,10 @@ enum LastNote {
 struct Monitor {
     options: Options,
     capture: Capture,
+    /// Where that is, if not where the daemon is.
+    netns: Option<Netns>,
     refused: Refused,
-    /// Names by index, as they are here.
+    /// Names by index, as the daemon calls them.
     interfaces: BTreeMap<u32, String>,
     /// Virtual addresses, and the routers that they were seen with.
     addresses: BTreeMap<IpAddr, BTreeSet<u8>>,
@@ -210,7 +219,7 @@ impl Monitor {
             Refreshed::Same => return,
             Refreshed::Daemon(pid) => {
                 note(&format!("daemon `{instance}` runs (pid {pid}): what XDP refuses is shown"));
-                if self.refused.is_in_another_namespace() {
+                if self.netns.is_none() && self.refused.is_in_another_namespace() {
                     note("it is in another network namespace: what passes there is not seen here");
                 }
                 self.refused.unread().iter().for_each(|unread| note(unread));
@@ -319,7 +328,10 @@ impl Monitor {
     }
 
     fn interface(&mut self, ifindex: u32) -> &str {
-        self.interfaces.entry(ifindex).or_insert_with(|| printable::interface(ifindex))
+        self.interfaces.entry(ifindex).or_insert_with(|| {
+            let name = printable::interface(ifindex);
+            self.netns.as_ref().map_or_else(|| name.clone(), |netns| netns.interface(&name))
+        })
     }
 
     /// Shows what came up to a moment, in order; whether that is all that was asked for.
