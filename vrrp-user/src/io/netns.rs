@@ -51,20 +51,32 @@ pub enum Error {
     },
 }
 
+impl Error {
+    fn looking_at(netns: &Netns, source: io::Error) -> Self {
+        if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
+            Self::Missing(netns.clone())
+        } else {
+            Self::Io { netns: netns.clone(), source }
+        }
+    }
+}
+
 /// Takes this thread to a network namespace, and with it all threads and processes that it starts from then on. Nothing
 /// happens, and no right is needed, where it is there already. Whether it was not.
 /// Errors: as [`Error`] says; the thread stays where it is.
 pub fn enter(netns: &Netns) -> Result<bool, Error> {
-    let io = |source: io::Error| {
-        if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
-            Error::Missing(netns.clone())
-        } else {
-            Error::Io { netns: netns.clone(), source }
-        }
-    };
+    let io = |source| Error::looking_at(netns, source);
     let (looks, pause) = LOOKS;
     for _ in 0..looks {
-        let file = File::open(netns.path()).map_err(io)?;
+        let file = match open(netns) {
+            Ok(file) => file,
+            // Perhaps not for long.
+            Err(Error::Other(_)) => {
+                thread::sleep(pause);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let there = file.metadata().map_err(io)?;
         // Each thread has one, and only /proc/thread-self is about this one.
         let here = fs::metadata("/proc/thread-self/ns/net").map_err(io)?;
@@ -73,8 +85,8 @@ pub fn enter(netns: &Netns) -> Result<bool, Error> {
         }
         match setns(&file, CloneFlags::CLONE_NEWNET) {
             Ok(()) => return Ok(true),
-            // A file, perhaps not for long, or a namespace of another kind.
-            Err(Errno::EINVAL) => thread::sleep(pause),
+            // A namespace of another kind.
+            Err(Errno::EINVAL) => break,
             Err(Errno::EPERM) => return Err(Error::Denied { netns: netns.clone() }),
             Err(errno) => return Err(io(errno.into())),
         }
@@ -85,17 +97,10 @@ pub fn enter(netns: &Netns) -> Result<bool, Error> {
 /// A file that stands for a network namespace, which can be entered with it.
 /// Errors: as [`Error`] says.
 pub fn open(netns: &Netns) -> Result<File, Error> {
-    let io = |source: io::Error| {
-        if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
-            Error::Missing(netns.clone())
-        } else {
-            Error::Io { netns: netns.clone(), source }
-        }
-    };
+    let io = |source| Error::looking_at(netns, source);
     let file = File::open(netns.path()).map_err(io)?;
     match fstatfs(&file).map_err(|errno| io(errno.into()))?.filesystem_type() {
         NSFS_MAGIC => Ok(file),
-        // A file, perhaps not for long.
         _ => Err(Error::Other(netns.clone())),
     }
 }
